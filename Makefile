@@ -1,0 +1,40 @@
+# Two commands: `make demo` and `make test`. Everything they need is installed into .venv, pinned by constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-quick check format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## virtual environment with everything, pinned
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "tickcast needs Python 3.11, 3.12 or 3.13, this is %d.%d: make PYTHON=python3.12" % v[:2])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[export,demo,dev]'
+	@touch $@
+
+demo: setup ## the whole job on this machine; TICKS=file.csv.gz FAMILY=stacked|additive|seq2seq DURATION_S= RATE=
+	@$(BIN)/tickcast demo $(if $(TICKS),--ticks "$(TICKS)") $(if $(FAMILY),--family $(FAMILY)) \
+		$(if $(DURATION_S),--duration-s $(DURATION_S)) $(if $(RATE),--rate $(RATE))
+
+test: setup ## all tests, on the real broker too
+	$(BIN)/python -m pytest
+
+test-quick: setup ## the tests that need no broker, in under a minute
+	$(BIN)/python -m pytest -m 'not broker and not slow'
+
+check: setup ## style, types, and what the other checks cannot see
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## put the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what make made
+	rm -rf .venv demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

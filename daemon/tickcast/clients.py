@@ -1,0 +1,139 @@
+"""The contract every Kafka client fulfils, and the registry of those there are.
+
+Stage `poll`, `produce` and `commit` of the way of a tick. The pipeline knows this contract only. A new client is one
+module and one line in `CLIENTS`; being registered makes the conformance suite (`tests/check_client.py`) run on it.
+"""
+
+import importlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from tickcast.config import KafkaConfig
+from tickcast.errors import BrokerError
+
+
+class Partition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    number: int
+
+
+class Record(NamedTuple):
+    """One record as it lies in a topic."""
+
+    partition: Partition
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+class Committed(NamedTuple):
+    """What the group has committed for a partition: the next offset to process, and one line of metadata."""
+
+    offset: int
+    metadata: str
+
+
+class OffsetRange(NamedTuple):
+    """What a partition holds: `first` is the oldest offset kept, `end` the next one to be written (last stable)."""
+
+    first: int
+    end: int
+
+
+Headers = list[tuple[str, bytes]]
+OnDelivery = Callable[[BrokerError | None], None]
+
+
+class RebalanceListener(Protocol):
+    """What the pipeline does when partitions come and go.
+
+    Each method is called on the thread that calls `poll` (or `close`), from inside it, and may itself call `committed`,
+    `offset_range`, `seek`, `pause`, `resume`, `send`, `flush` and `commit`. The group waits for it.
+    """
+
+    def assigned(self, partitions: Collection[Partition]) -> None:
+        """`partitions` are ours from now on, paused, with no position: `seek` and `resume` each of them."""
+
+    def revoked(self, partitions: Collection[Partition]) -> None:
+        """`partitions` are about to go: what is committed in here still counts."""
+
+    def lost(self, partitions: Collection[Partition]) -> None:
+        """`partitions` are already somebody else's: nothing may be committed for them."""
+
+
+class Client(Protocol):
+    """One consumer of a group and one idempotent producer, on the same cluster.
+
+    Not thread-safe: everything is called from one thread. `OnDelivery` callbacks may come on another one, at any time,
+    and must only note what happened. No method blocks longer than its `timeout_s`; none of them retries for ever.
+    """
+
+    def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
+        """Join the group (cooperative-sticky, static membership under `instance_id`, read_committed)."""
+
+    def poll(self, timeout_s: float, records_max: int) -> list[Record]:
+        """Return what is there, at once when anything is: at most `records_max`, offsets ascending per partition.
+
+        Returns an empty list after `timeout_s` with nothing. Calls the listener for whatever the group decided.
+        Raises BrokerError on what will not heal by itself (authorisation, fencing).
+        """
+
+    def assignment(self) -> frozenset[Partition]:
+        """The partitions that are ours now."""
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """The next record polled of `partition` is the first one at or after `offset`."""
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        """No record of `partitions` is polled until `resume`; heartbeats go on."""
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        """Undo `pause`."""
+
+    def committed(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, Committed | None]:
+        """What the group committed, None where nothing is. Raises BrokerError when no stable answer came in time."""
+
+    def offset_range(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, OffsetRange]:
+        """What each partition holds now. Raises BrokerError when no answer came in time."""
+
+    def offsets_for_time(
+        self, partitions: Collection[Partition], timestamp_ms: int, timeout_s: float
+    ) -> dict[Partition, int | None]:
+        """The first offset at or after `timestamp_ms` of each partition, None where every record is older."""
+
+    def partitions_of(self, topic: str, timeout_s: float) -> frozenset[int]:
+        """The partition numbers of `topic`; empty where it does not exist. Raises BrokerError without an answer."""
+
+    def send(
+        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
+    ) -> None:
+        """Hand one record to the producer; `on_delivery` hears once, of its acknowledgement or its final failure.
+
+        Returns at once. The caller bounds what is outstanding. Raises BrokerError where the producer refuses it.
+        """
+
+    def flush(self, timeout_s: float) -> bool:
+        """Send everything handed over; True when all of it has been answered within `timeout_s`."""
+
+    def commit(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:
+        """Commit for the group. Raises OwnershipLostError when the group moved on, BrokerError without an answer."""
+
+    def close(self, timeout_s: float) -> None:
+        """Revoke (the listener is called), leave, flush and close. Nothing may be called afterwards."""
+
+
+# Name in `kafka.client` -> module and class that fulfil `Client`; imported when chosen: an absent extra costs nothing.
+CLIENTS: dict[str, tuple[str, str]] = {
+    "kafka-python": ("tickcast.client_kafka_python", "KafkaPythonClient"),
+}
+
+
+def connect(config: KafkaConfig, instance_id: str) -> Client:
+    """The configured client, connected as `instance_id`. Raises BrokerError when the cluster does not answer."""
+    module, name = CLIENTS[config.client]
+    client: Client = getattr(importlib.import_module(module), name)(config, instance_id)
+    return client

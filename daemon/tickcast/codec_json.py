@@ -1,0 +1,98 @@
+"""JSON records as ticks: one typed decode of just the mapped fields, nested ones and numeric strings included."""
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from tickcast import codec
+from tickcast.clients import Record
+from tickcast.config import InputConfig
+from tickcast.errors import ConfigurationError, InvalidRecord, UndecodableRecord
+from tickcast.windows import Tick
+
+# A path is a dotted list of names; a leaf is the type read at its end.
+Tree = dict[str, Any]
+
+
+class JsonDecoder:
+    """Decoder for JSON objects. Source: RFC 8259; msgspec's lax mode reads numbers from strings."""
+
+    def __init__(self, config: InputConfig, columns: tuple[str, ...]) -> None:
+        self._columns = columns
+        self._bytes_max = config.record_bytes_max
+        self._unit = config.event_time_unit
+        self._key_symbol = config.symbol == codec.KAFKA_KEY
+        self._record_time = config.event_time == codec.KAFKA_TIMESTAMP
+        self._has_sequence = bool(config.sequence)
+        paths = _paths(config, columns)
+        struct, attributes = _struct(paths)
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct, strict=False).decode
+        self._fields = _getter([attributes[path] for path in paths])
+
+    def decode(self, record: Record) -> Tick:
+        """The tick in `record`. Raises Empty-, Oversize-, Undecodable-, Invalid- or NonFiniteRecord."""
+        value = codec.checked_value(record, self._bytes_max)
+        try:
+            fields = list(self._fields(self._decode(value)))
+        except msgspec.ValidationError as error:
+            raise InvalidRecord(str(error)) from error
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise UndecodableRecord(str(error)) from error
+        sequence = fields.pop() if self._has_sequence else 0
+        time = record.timestamp_ms * 1_000_000 if self._record_time else codec.event_time_ns(fields.pop(), self._unit)
+        symbol = codec.key_symbol(record) if self._key_symbol else fields.pop()
+        values = codec.checked_columns(tuple(fields), self._columns)
+        return Tick(record.offset, symbol, time, values, sequence)
+
+
+def _paths(config: InputConfig, columns: tuple[str, ...]) -> dict[str, Any]:
+    """Path -> type to read there, in the order: columns, symbol, event time, sequence."""
+    wanted: list[tuple[str, Any]] = [(config.columns.get(column, column), float) for column in columns]
+    if config.symbol != codec.KAFKA_KEY:
+        wanted.append((config.symbol, str))
+    if config.event_time != codec.KAFKA_TIMESTAMP:
+        wanted.append((config.event_time, int if config.event_time_unit == "ns" else int | float))
+    if config.sequence:
+        wanted.append((config.sequence, int))
+    paths = dict(wanted)
+    for path, _ in wanted:
+        if sum(path == other or other.startswith(f"{path}.") for other, _ in wanted) > 1:
+            raise ConfigurationError(f"input: {path!r} is mapped to more than one thing")
+    return paths
+
+
+def _struct(paths: dict[str, Any]) -> tuple[type, dict[str, str]]:
+    """A struct type for the tree of `paths`, and each path's dotted attribute in it."""
+    tree: Tree = {}
+    for path, leaf in paths.items():
+        node = tree
+        *parents, name = path.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    attributes: dict[str, str] = {}
+    return _node(tree, "", "", attributes), attributes
+
+
+def _node(tree: Tree, path: str, attribute: str, attributes: dict[str, str]) -> type:
+    fields: list[tuple[str, Any]] = []
+    names: dict[str, str] = {}
+    for index, (name, child) in enumerate(tree.items()):
+        field = f"f{index}"  # record keys need not be identifiers
+        names[field] = name
+        here, there = f"{path}{name}", f"{attribute}{field}"
+        if isinstance(child, dict):
+            fields.append((field, _node(child, f"{here}.", f"{there}.", attributes)))
+        else:
+            fields.append((field, child))
+            attributes[here] = there
+    return msgspec.defstruct("Fields", fields, rename=names, frozen=True, gc=False)
+
+
+def _getter(attributes: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(attributes) == 1:  # attrgetter of one name does not return a tuple
+        single = attrgetter(attributes[0])
+        return lambda fields: (single(fields),)
+    return attrgetter(*attributes)

@@ -1,0 +1,1 @@
+"""One module per command of `tickcast`; each is imported only when its command is run."""

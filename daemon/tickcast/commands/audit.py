@@ -1,0 +1,97 @@
+"""`tickcast audit`: account for every tick."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tickcast import audit as accounting
+from tickcast import config as configuration
+from tickcast import manifest as manifests
+from tickcast.audit import Account
+from tickcast.clients import OffsetRange, Partition
+from tickcast.config import Config
+from tickcast.manifest import Manifest
+from tickcast.topic_reader import TopicReader
+
+COLUMNS = ("ticks", "forecasts", "warming", "skipped", "dead_letters", "missing", "doubled", "unexpected")
+
+
+def audit(
+    config: Annotated[Path, typer.Option(help="The daemon's configuration file.", dir_okay=False)],
+    from_time_ms: Annotated[
+        int | None, typer.Option(help="Audit from this record timestamp on, epoch milliseconds; default: the oldest.")
+    ] = None,
+    to: Annotated[
+        Literal["committed", "end"], typer.Option(help="Audit up to what the group committed, or to the topic's end.")
+    ] = "committed",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
+) -> None:
+    """Check that ticks = forecasts + warming + skipped + dead letters, each tick once; exit 1 if it does not add up."""
+    settings = configuration.load(config, os.environ)
+    manifest, _ = manifests.read(settings.models[0].bundle)
+    accounts = accounts_of(settings, manifest, from_time_ms, to)
+    whole = accounting.total(accounts.values())
+    if as_json:
+        typer.echo(
+            json.dumps({"total": whole.as_dict(), "partitions": {_name(p): a.as_dict() for p, a in accounts.items()}})
+        )
+    else:
+        Console().print(_table(accounts, whole))
+    if not whole.adds_up:
+        raise typer.Exit(1)
+
+
+def accounts_of(
+    settings: Config, manifest: Manifest, from_time_ms: int | None, to: Literal["committed", "end"]
+) -> dict[Partition, Account]:
+    """The account of each input partition. Raises BrokerError where a topic cannot be read."""
+    kafka, limit = settings.kafka, settings.recovery.replay_records_max
+    with TopicReader(kafka) as reader:
+        inputs = [partition for topic in kafka.input_topics for partition in reader.partitions(topic)]
+        held = reader.held(inputs)
+        audited = _audited(reader, held, from_time_ms, to)
+        # Windows at the start of the audited range rest on ticks before it.
+        read = {p: OffsetRange(max(a.first - limit, held[p].first), a.end) for p, a in audited.items()}
+        outputs = reader.held(reader.partitions(kafka.output_topic))
+        dead_letters = reader.held(reader.partitions(kafka.dead_letter_topic))
+        return accounting.audit(
+            settings, manifest, audited, reader.read(read), reader.read(outputs), reader.read(dead_letters)
+        )
+
+
+def _audited(
+    reader: TopicReader,
+    held: Mapping[Partition, OffsetRange],
+    from_time_ms: int | None,
+    to: Literal["committed", "end"],
+) -> dict[Partition, OffsetRange]:
+    firsts = (
+        reader.offsets_at(held, from_time_ms) if from_time_ms is not None else {p: h.first for p, h in held.items()}
+    )
+    committed = reader.committed(list(held)) if to == "committed" else {}
+    audited = {}
+    for partition, kept in held.items():
+        end, first = kept.end, firsts[partition]
+        if to == "committed":
+            at = committed[partition]
+            end = at.offset if at is not None else kept.first
+        audited[partition] = OffsetRange(end if first is None else min(first, end), end)
+    return audited
+
+
+def _table(accounts: Mapping[Partition, Account], whole: Account) -> Table:
+    verdict = "adds up" if whole.adds_up else "DOES NOT ADD UP"
+    table = Table("partition", *(column.replace("_", " ") for column in COLUMNS), title=f"audit: {verdict}")
+    for name, account in [*((_name(p), a) for p, a in sorted(accounts.items())), ("total", whole)]:
+        table.add_row(name, *(f"{getattr(account, column):,}" for column in COLUMNS), end_section=name != "total")
+    return table
+
+
+def _name(partition: Partition) -> str:
+    return f"{partition.topic}/{partition.number}"

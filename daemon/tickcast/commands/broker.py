@@ -1,0 +1,46 @@
+"""`tickcast broker`: a local Kafka for development, until Ctrl-C or SIGTERM."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tickcast import kafka_jars
+from tickcast.broker import Broker
+
+CHECK_INTERVAL_S = 0.5  # how late the command may notice that Kafka has ended by itself
+
+
+def broker(
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 takes a free one.")] = 9092,
+    data: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder that outlives the broker; default: a temporary one.")
+    ] = None,
+    topic: Annotated[
+        list[str] | None, typer.Option(metavar="NAME:PARTITIONS", help="Create this topic if absent; repeatable.")
+    ] = None,
+) -> None:
+    """Run the real Apache Kafka on this machine, for development; needs the extra `demo`."""
+    topics = [_parse_topic(text) for text in topic or []]
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    if not kafka_jars.are_cached():
+        typer.echo("fetching Kafka's jars, 43 MB, once", err=True)
+    with Broker(port, data) as kafka:
+        present = kafka.topics()
+        for name, partitions in topics:
+            if name not in present:
+                kafka.create_topic(name, partitions)
+        typer.echo(kafka.bootstrap_servers)
+        while not stopping.wait(CHECK_INTERVAL_S):
+            kafka.check()
+
+
+def _parse_topic(text: str) -> tuple[str, int]:
+    name, _, partitions = text.partition(":")
+    if not name or not partitions.isdecimal() or int(partitions) < 1:
+        raise typer.BadParameter(f"{text!r} is not NAME:PARTITIONS", param_hint="--topic")
+    return name, int(partitions)

@@ -1,0 +1,24 @@
+"""`tickcast run`: the daemon."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tickcast import config as configuration
+from tickcast import log
+from tickcast.clock import SystemClock
+
+
+def run(
+    config: Annotated[Path, typer.Option(help="Configuration file, TOML.", dir_okay=False)],
+) -> None:
+    """Answer ticks from Kafka until SIGTERM or SIGINT; then drain, commit and exit 0."""
+    settings = configuration.load(config, os.environ)
+    clock = SystemClock()
+    log.configure(settings.log, clock)
+    # Imported late: onnxruntime and kafka-python take a third of a second that a wrong configuration need not wait for.
+    from tickcast.daemon import Daemon
+
+    Daemon(settings, os.environ, clock).run()

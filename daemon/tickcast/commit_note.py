@@ -1,0 +1,45 @@
+"""The one line of metadata that travels with each committed offset: Kafka is the only store.
+
+v=1 replay_from=1234 window=64 rules=0123456789abcdef owner=NAME
+"""
+
+import hashlib
+import re
+from typing import NamedTuple
+
+from tickcast.manifest import WindowRules
+
+VERSION = 1
+BYTES_MAX = 200  # the design page's limit; brokers accept 4,096
+RULES_DIGITS = 16
+_LINE = re.compile(r"v=1 replay_from=(\d{1,19}) window=(\d{1,9}) rules=([0-9a-f]{16}) owner=(\S*)")
+
+
+class CommitNote(NamedTuple):
+    """Where a rebuild may start, and for which rules that holds."""
+
+    replay_from: int
+    window: int
+    rules_hash: str
+    owner: str
+
+    def text(self) -> str:
+        """The line, at most `BYTES_MAX` bytes; a longer owner is cut."""
+        head = f"v={VERSION} replay_from={self.replay_from} window={self.window} rules={self.rules_hash} owner="
+        owner = re.sub(r"\s", "_", self.owner).encode()[: BYTES_MAX - len(head)]
+        return head + owner.decode(errors="ignore")
+
+
+def parse(text: str) -> CommitNote | None:
+    """The note in `text`, or None where it is none of ours. A trailing NUL (librdkafka's) is no part of it."""
+    match = _LINE.fullmatch(text.rstrip("\x00"))
+    if match is None:
+        return None
+    return CommitNote(int(match[1]), int(match[2]), match[3], match[4])
+
+
+def rules_hash(models: list[tuple[tuple[str, ...], WindowRules]], replay_records_max: int, max_symbols: int) -> str:
+    """A hash over all that windows are a function of: pattern -> rules pairs, R and the symbol limit."""
+    lines = [f"replay_records_max={replay_records_max} max_symbols={max_symbols}"]
+    lines += [f"{','.join(symbols)} {rules.text()}" for symbols, rules in models]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:RULES_DIGITS]

@@ -1,0 +1,218 @@
+"""The daemon's configuration: one frozen tree, read from TOML and overridden from the environment.
+
+Units stand last in the names. Unknown keys are errors. `load` reports every problem at once, with key, value and what
+is allowed. `TICKCAST_KAFKA__BOOTSTRAP_SERVERS=host:9092` overrides `kafka.bootstrap_servers`.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tickcast.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "TICKCAST_"
+
+Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
+class Section(BaseModel):
+    """A part of the tree: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaConfig(Section):
+    """Where ticks come from and forecasts go to."""
+
+    client: Literal["kafka-python"] = Field("kafka-python", description="Kafka client library")
+    bootstrap_servers: str = Field(description="brokers to ask first, `host:port,host:port`", min_length=1)
+    group_id: str = Field(description="consumer group; daemons of one group share the partitions", min_length=1)
+    instance_id: str = Field(
+        "",
+        description="static membership; differs between the daemons of a group; default: the configuration's `name`",
+    )
+    input_topics: tuple[TopicName, ...] = Field(description="topics with ticks", min_length=1)
+    output_topic: TopicName = Field(description="topic for forecasts")
+    dead_letter_topic: TopicName = Field(description="topic for records that are bad by themselves")
+    start: Literal["latest", "earliest"] | Annotated[int, Field(ge=0)] = Field(
+        "latest",
+        description="where a group without a committed offset starts: `latest`, `earliest` or epoch milliseconds",
+    )
+    session_timeout_ms: Milliseconds = Field(
+        6_000, description="silence after which the group gives the partitions away"
+    )
+    poll_timeout_ms: Milliseconds = Field(
+        100, description="longest wait for ticks; the loop does its housekeeping after it"
+    )
+    poll_records_max: int = Field(512, ge=1, le=100_000, description="most records taken in one poll")
+    commit_interval_ms: Milliseconds = Field(1_000, description="time between commits of what was acknowledged")
+    outstanding_max: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="most forecasts handed over and not yet acknowledged; more pauses the consumer",
+    )
+    request_timeout_ms: Milliseconds = Field(30_000, description="longest wait for one answer of a broker")
+    delivery_timeout_ms: Milliseconds = Field(
+        120_000, description="longest time to deliver one record, retries included"
+    )
+
+
+class InputConfig(Section):
+    """How a record of the input topic reads as a tick."""
+
+    format: Literal["json"] = Field("json", description="encoding of the records' values")
+    symbol: str = Field("symbol", description="path of the symbol; `kafka_key`: the record's key")
+    event_time: str = Field(
+        "event_time_ns", description="path of the event time; `kafka_timestamp`: the record's timestamp"
+    )
+    event_time_unit: Literal["ns", "us", "ms", "s"] = Field("ns", description="unit of `event_time`")
+    sequence: str = Field("", description="path of the exchange's sequence number; empty: there is none")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description='column of the bundle -> path in the record, where they differ (`bid = "data.b"`)',
+    )
+    record_bytes_max: int = Field(1_000_000, ge=1, description="longer records go to the dead-letter topic")
+    dead_letter_bytes_max: int = Field(
+        900_000, ge=0, description="most bytes of a bad record that its dead letter repeats"
+    )
+
+
+class ModelConfig(Section):
+    """A bundle and the symbols it answers."""
+
+    bundle: Path = Field(description="folder made by `tickcast export`")
+    symbols: tuple[str, ...] = Field(
+        ("*",), description="shell patterns of the symbols this bundle answers", min_length=1
+    )
+
+
+class InferenceConfig(Section):
+    """How graphs are run."""
+
+    provider: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="execution provider; `auto` says which one it got"
+    )
+    device_id: int = Field(0, ge=0, description="GPU to use")
+    threads: int = Field(1, ge=1, le=256, description="threads of one graph run on the CPU")
+    batch_max: int = Field(32, ge=1, le=16_384, description="most windows in one graph run")
+    finish_path: bool = Field(True, description="answer single ticks from a carry prepared beforehand")
+    carries_max: int = Field(10_000, ge=1, description="most carries kept; the least recently used goes first")
+
+
+class RecoveryConfig(Section):
+    """What a restart may rebuild windows from."""
+
+    replay_records_max: int = Field(
+        500_000,
+        ge=1,
+        description="R: how many offsets back a window's ticks may lie; part of what a forecast is a function of",
+    )
+    max_symbols: int = Field(
+        1_000_000, ge=1, description="most symbols remembered per partition; the longest silent one goes first"
+    )
+    drain_timeout_ms: Milliseconds = Field(
+        10_000, description="longest wait for acknowledgements when stopping or giving partitions up"
+    )
+
+
+class HttpConfig(Section):
+    """`/metrics`, `/livez` and `/readyz`, served by a process of its own."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Port = Field(9464, description="port to listen on; 0: a free one, written to the log")
+    live_timeout_ms: Milliseconds = Field(
+        10_000, description="`/livez` fails when the loop has made no turn for so long"
+    )
+
+
+class LogConfig(Section):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least important level written")
+    format: Literal["auto", "json", "text"] = Field("auto", description="`auto`: text on a terminal, json elsewhere")
+
+
+class Config(Section):
+    """The whole tree."""
+
+    name: str = Field(
+        description="stable name of this instance; default: the file's name", pattern=r"^[A-Za-z0-9._-]{1,100}$"
+    )
+    kafka: KafkaConfig
+    input: InputConfig = InputConfig()
+    models: tuple[ModelConfig, ...] = Field(
+        description="bundles; exactly one in this version", min_length=1, max_length=1
+    )
+    inference: InferenceConfig = InferenceConfig()
+    recovery: RecoveryConfig = RecoveryConfig()
+    http: HttpConfig = HttpConfig()
+    log: LogConfig = LogConfig()
+
+    @property
+    def instance_id(self) -> str:
+        """The group's name for this member."""
+        return self.kafka.instance_id or self.name
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read `path`, apply environment overrides, validate. Raises ConfigurationError naming every problem."""
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not TOML: {error}") from error
+    tree.setdefault("name", path.stem)
+    _override(tree, environment)
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_problem(path, problem) for problem in error.errors())) from error
+    return config
+
+
+def _override(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
+    for name, text in sorted(environment.items()):
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        *parents, last = name[len(ENVIRONMENT_PREFIX) :].lower().split("__")
+        node: Any = tree
+        for key in parents:
+            node = _child(node, key, name)
+        if isinstance(node, list):
+            node[_index(node, last, name)] = _value(text)
+        else:
+            node[last] = _value(text)
+
+
+def _child(node: Any, key: str, name: str) -> Any:
+    child = node[_index(node, key, name)] if isinstance(node, list) else node.setdefault(key, {})
+    if not isinstance(child, dict | list):
+        raise ConfigurationError(f"environment: {name}: {key} has no settings of its own")
+    return child
+
+
+def _index(node: list[Any], key: str, name: str) -> int:
+    if not key.isdecimal() or int(key) >= len(node):
+        raise ConfigurationError(f"environment: {name}: {key} is not one of 0..{len(node) - 1}")
+    return int(key)
+
+
+def _value(text: str) -> Any:
+    """An override is a TOML value where it reads as one, else a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _problem(path: Path, problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    return f"{path}: {key}: {problem['msg']} (got {problem['input']!r})"

@@ -1,0 +1,94 @@
+"""The pipeline's hands on the board: each metric it writes, looked up once."""
+
+from collections.abc import Sequence
+
+from tickcast.board import Board, Counter, Gauge
+from tickcast.clients import Partition
+from tickcast.clock import Clock
+from tickcast.errors import BAD_RECORD_REASONS
+from tickcast.metrics import STAGES
+from tickcast.records import AnswerPath
+from tickcast.windows import SKIPPED
+
+
+class StageTimer:
+    """Splits a turn of the loop into its stages: `mark` books the time since the last mark."""
+
+    def __init__(self, board: Board, clock: Clock) -> None:
+        self._histograms = {stage: board.histogram("tickcast_stage_seconds", stage=stage) for stage in STAGES}
+        self._monotonic_ns = clock.monotonic_ns
+        self._since_ns = clock.monotonic_ns()
+
+    def start(self) -> None:
+        """The next stage begins now."""
+        self._since_ns = self._monotonic_ns()
+
+    def mark(self, stage: str) -> None:
+        """`stage` ends now, and the next one begins."""
+        now_ns = self._monotonic_ns()
+        self.book(stage, now_ns - self._since_ns)
+        self._since_ns = now_ns
+
+    def book(self, stage: str, duration_ns: int) -> None:
+        """`stage` took `duration_ns` in this turn."""
+        self._histograms[stage].observe_one(duration_ns / 1e9)
+
+
+class PartitionGauges:
+    """Where one partition stands."""
+
+    def __init__(self, board: Board, partition: Partition) -> None:
+        labels = {"topic": partition.topic, "partition": str(partition.number)}
+        self.lag = board.gauge("tickcast_lag_records", **labels)
+        self.position = board.gauge("tickcast_position_offset", **labels)
+        self.rebuild_remaining = board.gauge("tickcast_rebuild_remaining_records", **labels)
+
+    def clear(self) -> None:
+        """The partition is not ours any more."""
+        for gauge in (self.lag, self.position, self.rebuild_remaining):
+            gauge.clear()
+
+
+class Instruments:
+    """Everything else the pipeline counts."""
+
+    def __init__(self, board: Board, clock: Clock, topics: Sequence[str], horizons: Sequence[int]) -> None:
+        self.board = board
+        self.stages = StageTimer(board, clock)
+        self.received = self._by_topic("tickcast_ticks_received_total", topics)
+        self.processed = self._by_topic("tickcast_ticks_processed_total", topics)
+        self.replayed = self._by_topic("tickcast_ticks_replayed_total", topics)
+        self.forecasts: dict[AnswerPath, Counter] = {
+            "finish": board.counter("tickcast_forecasts_total", path="finish"),
+            "window": board.counter("tickcast_forecasts_total", path="window"),
+        }
+        self.warming = board.counter("tickcast_warming_ticks_total")
+        self.skipped = {
+            reason: board.counter("tickcast_skipped_ticks_total", reason=reason) for reason in (*SKIPPED, "no_model")
+        }
+        self.dead_letters = {
+            reason: board.counter("tickcast_dead_letters_total", reason=reason) for reason in BAD_RECORD_REASONS
+        }
+        self.expired = {
+            horizon: board.counter("tickcast_forecasts_expired_total", horizon=str(horizon)) for horizon in horizons
+        }
+        self.rows = board.counter("tickcast_rows_total")
+        self.symbols: Gauge = board.gauge("tickcast_symbols")
+        self.evicted: Counter = board.counter("tickcast_symbols_evicted_total")
+        self.acknowledged = board.counter("tickcast_records_acknowledged_total")
+        self.outstanding = board.gauge("tickcast_outstanding_records")
+        self.paused = board.gauge("tickcast_paused")
+        self.commits = board.counter("tickcast_commits_total")
+        self.commit_failures = board.counter("tickcast_commit_failures_total")
+        self.progress = board.gauge("tickcast_last_progress_timestamp_seconds")
+        self.event_to_sent = board.wall_latency("event_to_sent")
+        self.kafka_to_sent = board.wall_latency("kafka_to_sent")
+        self.received_to_handed = board.histogram("tickcast_received_to_handed_seconds")
+        self.handed_to_acknowledged = board.histogram("tickcast_handed_to_acknowledged_seconds")
+
+    def recovered(self, kind: str) -> None:
+        """A partition was taken up, `kind` says from what."""
+        self.board.counter("tickcast_recoveries_total", kind=kind).add()
+
+    def _by_topic(self, metric: str, topics: Sequence[str]) -> dict[str, Counter]:
+        return {topic: self.board.counter(metric, topic=topic) for topic in topics}

@@ -1,0 +1,146 @@
+"""The table of every metric the daemon has: name, kind, help and labels. `board.py` holds the numbers.
+
+Names follow Prometheus' rules (https://prometheus.io/docs/practices/naming/): prefix, base units last, `_total` on
+counters, `_info` on constants that only carry labels. A label with listed values accepts no other one, and a counter
+or histogram all of whose labels are listed stands on the board from the start, at zero.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from tickcast.errors import BAD_RECORD_REASONS
+
+PREFIX = "tickcast_"
+
+# 5 us to 10 s, six bounds per decade: neighbours differ by at most 5/3, so that a quantile tells 30 from 50 us.
+BOUNDS_S = tuple(
+    bound
+    for exponent in range(-6, 2)
+    for mantissa in ("1", "1.5", "2", "3", "5", "7")
+    if 5e-6 <= (bound := float(f"{mantissa}e{exponent}")) <= 10.0
+)
+
+# The stages of the way of a tick that are timed.
+STAGES = ("decode", "features", "push", "run", "encode", "produce", "prefix")
+# Wall clocks of two hosts may disagree: only these latencies can come out negative.
+WALL_LATENCIES = ("event_to_sent", "kafka_to_sent")
+
+Kind = Literal["counter", "gauge", "histogram"]
+ANY: tuple[str, ...] = ()
+
+
+class Metric(NamedTuple):
+    """One line of the table. `labels`: label name -> the values it may take, `ANY` where they come from outside."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+    @property
+    def slots(self) -> int:
+        """How many float64 one series takes: its value, or the buckets' counts (the last one open) and the sum."""
+        return len(BOUNDS_S) + 2 if self.kind == "histogram" else 1
+
+    def label_values(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """The values of `labels` in the table's order. Raises ValueError for labels the table does not have."""
+        if labels.keys() != self.labels.keys():
+            raise ValueError(f"{self.name} has the labels {sorted(self.labels)}, not {sorted(labels)}")
+        for label, allowed in self.labels.items():
+            if allowed and labels[label] not in allowed:
+                raise ValueError(f"{self.name}: {label} is one of {', '.join(allowed)}, not {labels[label]!r}")
+        return tuple(labels[label] for label in self.labels)
+
+    def known_series(self) -> Iterator[tuple[str, ...]]:
+        """Label values of each series known beforehand; none for a gauge (it is absent until set) or open labels."""
+        if self.kind != "gauge":
+            yield from product(*self.labels.values())
+
+
+_TOPIC = {"topic": ANY}
+_PARTITION = {"topic": ANY, "partition": ANY}
+
+_TABLE = (
+    # what came in
+    Metric(
+        "tickcast_ticks_received_total",
+        "counter",
+        "Records polled from an input topic, replayed ones excluded.",
+        _TOPIC,
+    ),
+    Metric("tickcast_ticks_processed_total", "counter", "Records of an input topic that met their fate.", _TOPIC),
+    Metric("tickcast_ticks_replayed_total", "counter", "Records read again to rebuild windows, silently.", _TOPIC),
+    # what became of it: processed = forecasts + warming + skipped + dead letters
+    Metric("tickcast_forecasts_total", "counter", "Forecasts handed to the producer.", {"path": ("finish", "window")}),
+    Metric(
+        "tickcast_warming_ticks_total", "counter", "Sampled ticks without a forecast: their window is not full yet."
+    ),
+    Metric(
+        "tickcast_skipped_ticks_total",
+        "counter",
+        "Ticks without a forecast by the window rules or for want of a model.",
+        {"reason": ("unsampled", "late", "duplicate", "no_model")},
+    ),
+    Metric(
+        "tickcast_dead_letters_total",
+        "counter",
+        "Records sent to the dead-letter topic.",
+        {"reason": BAD_RECORD_REASONS},
+    ),
+    Metric(
+        "tickcast_forecasts_expired_total",
+        "counter",
+        "Forecast values whose tick had already been received when they were sent.",
+        {"horizon": ANY},
+    ),
+    # windows
+    Metric("tickcast_rows_total", "counter", "Feature rows computed."),
+    Metric("tickcast_symbols", "gauge", "Symbols remembered."),
+    Metric("tickcast_symbols_evicted_total", "counter", "Symbols forgotten because of `recovery.max_symbols`."),
+    # delivery
+    Metric("tickcast_records_acknowledged_total", "counter", "Records handed over that the cluster acknowledged."),
+    Metric("tickcast_outstanding_records", "gauge", "Records handed over and not yet acknowledged."),
+    Metric("tickcast_paused", "gauge", "1 while back-pressure of the producer pauses the consumer, else 0."),
+    Metric("tickcast_commits_total", "counter", "Commits the group coordinator accepted."),
+    Metric("tickcast_commit_failures_total", "counter", "Commits that were refused or not answered."),
+    # progress
+    Metric("tickcast_lag_records", "gauge", "End offset minus position.", _PARTITION),
+    Metric("tickcast_position_offset", "gauge", "Offset of the next record to process.", _PARTITION),
+    Metric("tickcast_rebuild_remaining_records", "gauge", "Records still to replay until windows stand.", _PARTITION),
+    Metric(
+        "tickcast_recoveries_total",
+        "counter",
+        "Partitions taken over, by what was known about them.",
+        {"kind": ("metadata", "missing", "unreadable", "other_rules", "truncated", "fresh")},
+    ),
+    Metric("tickcast_last_progress_timestamp_seconds", "gauge", "When a position last moved."),
+    Metric("tickcast_ready", "gauge", "1 when warm, assigned and publishing, else 0."),
+    # latency
+    Metric("tickcast_event_to_sent_seconds", "histogram", "Event time to hand-over, wall clocks."),
+    Metric("tickcast_kafka_to_sent_seconds", "histogram", "Kafka timestamp of the tick to hand-over, wall clocks."),
+    Metric("tickcast_received_to_handed_seconds", "histogram", "Tick polled to forecast handed to the producer."),
+    Metric("tickcast_handed_to_acknowledged_seconds", "histogram", "Forecast handed to the producer to acknowledged."),
+    Metric(
+        "tickcast_negative_latencies_total",
+        "counter",
+        "Latencies below zero, observed as zero: the hosts' clocks disagree.",
+        {"latency": WALL_LATENCIES},
+    ),
+    Metric("tickcast_stage_seconds", "histogram", "Time one turn of the loop spent in a stage.", {"stage": STAGES}),
+    Metric("tickcast_gc_pause_seconds", "histogram", "Garbage collections of the loop's process."),
+    # what runs
+    Metric("tickcast_build_info", "gauge", "The software.", {"version": ANY, "python": ANY}),
+    Metric(
+        "tickcast_model_info",
+        "gauge",
+        "The bundle that answers.",
+        {"name": ANY, "version": ANY, "sha256": ANY, "family": ANY},
+    ),
+    Metric("tickcast_provider_info", "gauge", "The execution provider in use.", {"provider": ANY, "requested": ANY}),
+    Metric("tickcast_start_time_seconds", "gauge", "When the process started."),
+    Metric("tickcast_series_dropped_total", "counter", "Series asked for that found no room on the board."),
+)
+
+METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _TABLE})

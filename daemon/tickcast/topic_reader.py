@@ -1,0 +1,109 @@
+"""Reads topics from one offset to another, without a group: for `audit`, and for whoever looks at the results.
+
+Stands outside the daemon and shares nothing with its client, so that what it counts is a second opinion.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from tickcast.clients import Committed, OffsetRange, Partition, Record
+from tickcast.config import KafkaConfig
+from tickcast.errors import BrokerError
+
+# A reader that hears nothing for so long reports it instead of waiting for ever.
+SILENCE_MAX_S = 30.0
+POLL_MS = 1_000
+RECORDS_MAX = 2_000
+
+
+class TopicReader:
+    """Committed records only (read_committed). A context manager; `read` may be called many times."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        """Raises BrokerError where the cluster does not answer."""
+        self._config = config
+        self._consumer = _consumer(config, {})
+
+    def __enter__(self) -> "TopicReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def partitions(self, topic: str) -> list[Partition]:
+        """The partitions of `topic`. Raises BrokerError where it does not exist."""
+        numbers = self._consumer.partitions_for_topic(topic)
+        if not numbers:
+            raise BrokerError(f"topic {topic} does not exist")
+        return [Partition(topic, number) for number in sorted(numbers)]
+
+    def held(self, partitions: Collection[Partition]) -> dict[Partition, OffsetRange]:
+        """First offset kept and last stable one of each partition."""
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        first = self._consumer.beginning_offsets(wanted)
+        end = self._consumer.end_offsets(wanted)
+        return {Partition(p.topic, p.partition): OffsetRange(first[p], end[p]) for p in wanted}
+
+    def offsets_at(self, partitions: Collection[Partition], time_ms: int) -> dict[Partition, int | None]:
+        """The first offset at or after `time_ms` of each partition, None where every record is older."""
+        found = self._consumer.offsets_for_times({TopicPartition(*partition): time_ms for partition in partitions})
+        return {Partition(p.topic, p.partition): at.offset if at else None for p, at in found.items()}
+
+    def committed(self, partitions: Collection[Partition]) -> dict[Partition, Committed | None]:
+        """What the configured group has committed."""
+        group = _consumer(self._config, {"group_id": self._config.group_id})
+        try:
+            found = {p: group.committed(TopicPartition(*p), metadata=True) for p in partitions}
+        finally:
+            group.close()
+        return {p: Committed(at.offset, at.metadata.rstrip("\x00")) if at else None for p, at in found.items()}
+
+    def read(self, ranges: Mapping[Partition, OffsetRange]) -> Iterator[Record]:
+        """Every record of `ranges` ([first, end) each), offsets ascending per partition.
+
+        Raises BrokerError when the broker stays silent for `SILENCE_MAX_S`.
+        """
+        left = {TopicPartition(*p): held.end for p, held in ranges.items() if held.end > held.first}
+        self._consumer.assign(list(left))
+        for partition, held in ranges.items():
+            if held.end > held.first:
+                self._consumer.seek(TopicPartition(*partition), held.first)
+        silent_s = 0.0
+        while left:
+            polled = self._consumer.poll(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
+            silent_s = 0.0 if polled else silent_s + POLL_MS / 1_000
+            for source, records in polled.items():
+                partition, end = Partition(source.topic, source.partition), left.get(source, 0)
+                for record in records:
+                    if record.offset < end:
+                        yield _record(partition, record)
+            done = [source for source, end in left.items() if self._consumer.position(source) >= end]
+            for source in done:  # the last offsets may be transaction markers, which no poll returns
+                del left[source]
+            self._consumer.pause(*done)
+            if silent_s >= SILENCE_MAX_S:
+                raise BrokerError(f"nothing to read for {silent_s:.0f} s, {len(left)} partitions not at their end")
+
+
+def _consumer(config: KafkaConfig, more: Mapping[str, Any]) -> Any:
+    try:
+        return KafkaConsumer(
+            bootstrap_servers=config.bootstrap_servers,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            **more,
+        )
+    except KafkaError as error:
+        raise BrokerError(f"{config.bootstrap_servers}: {error}") from error
+
+
+def _record(partition: Partition, record: Any) -> Record:
+    return Record(partition, record.offset, record.timestamp, record.key, record.value, record.headers)

@@ -1,0 +1,59 @@
+"""What a model family is: a Keras core, and the same function cut in two at the newest row.
+
+A new family is one module `family_NAME.py` that fulfils `Family`, and one line in `families.FAMILIES`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from tickcast.manifest import Tensor
+
+
+class FamilySettings(BaseModel):
+    """Widths and choices; the defaults are the sizes that the families are named for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    units: int = Field(default=64, ge=1, description="width of the (first, or encoder and decoder) LSTM")
+    second_units: int = Field(default=32, ge=1, description="`stacked`: width of the second LSTM")
+    attention_units: int = Field(default=64, ge=1, description="`additive`, `seq2seq`: width of the attention's score")
+    decoder_start: Literal["encoder", "zero"] = Field(default="encoder", description="`seq2seq`: decoder's state")
+    decoder_input: Literal["newest", "zeros"] = Field(default="newest", description="`seq2seq`: the decoder's one row")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A trained core as functions of tensors, weights folded into constants: what the graphs are traced from.
+
+    Rows are [batch, any number of rows, features] float32. For any split of a window's rows,
+    `finish(last row, *prefix(rows before))` is `window(rows)`, and its carry is `prefix(rows)`.
+    """
+
+    carry: tuple[Tensor, ...]  # in order; batch is `batch`, as many as there are rows is `rows`
+    lstm_layers: int  # run whole over rows by `window` and by `prefix`
+    window: Callable[[tf.Tensor], tuple[tf.Tensor, ...]]  # rows -> forecast [batch, horizons](, weights [batch, rows])
+    prefix: Callable[[tf.Tensor], tuple[tf.Tensor, ...]]  # rows -> carry
+    finish: Callable[..., tuple[tf.Tensor, ...]]  # newest row [batch, features], *carry -> forecast, *next carry
+
+
+class Family(Protocol):
+    """A module that makes one kind of core."""
+
+    ATTENTION: bool  # whether the core has a layer `attention` whose second output is the weights [batch, window]
+
+    def core(self, window: int, features: int, horizons: int, settings: FamilySettings) -> keras.Model:
+        """Rows [batch, window, features] float32 -> standardised forecast [batch, horizons]."""
+
+    def cut(self, core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings) -> Cut:
+        """The same function in two parts; forecast value h comes times `scale[h]`, folded into the last layer."""
+
+
+def carry(name: str, *shape: int | str) -> Tensor:
+    """A carry tensor of this name, float32 [batch, *shape]."""
+    return Tensor(name=f"carry_{name}", dtype="float32", shape=("batch", *shape))

