@@ -6,8 +6,14 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tickcast.broker import Broker
 from tickcast.errors import MissingExtraError
+
+
+# The same examples on every run, and no verdict about the machine's speed.
+settings.register_profile("tickcast", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tickcast")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,12 +11,15 @@ many as its timeout allows, and the second one would give partitions away before
 """
 
 import time
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
 
 import kafka
-import kafka.errors as errors
+from kafka import errors
 from kafka.admin import KafkaAdminClient
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.structs import MemberState, OffsetAndMetadata, TopicPartition
 from kafka.util import Timer
 
@@ -24,16 +27,17 @@ from tickcast import log
 from tickcast.clients import Committed, Headers, OffsetRange, OnDelivery, Partition, RebalanceListener, Record
 from tickcast.config import KafkaConfig
 from tickcast.errors import BrokerError, OffsetOutOfRangeError, OwnershipLostError
-from tickcast.kafka_python_parts import Notes, Outstanding, consumer_settings, delivery_error, null, producer_settings
+from tickcast.kafka_python_producer import Producer
+from tickcast.kafka_python_settings import consumer_settings
 
 # Longest single turn: a rebalance that completes early in a turn is told at its end.
 TURN_MAX_S = 0.05
 # After an error that heals by itself, so that a cluster that is away is not asked in a busy loop.
 RETRY_PAUSE_S = 0.1
-# Closing is not skipped for lack of time: each part of it gets at least this much.
-CLOSE_TIMEOUT_MIN_S = 0.5
 # To say what a partition holds when our position is outside of it.
 RANGE_TIMEOUT_S = 1.0
+# Each part of closing gets at least this much, or a deadline that has passed would skip what frees threads and sockets.
+CLOSE_TIMEOUT_MIN_S = 0.5
 
 _GROUP_MOVED_ON = (
     errors.CommitFailedError,
@@ -47,40 +51,291 @@ class KafkaPythonClient:
     """One consumer and one idempotent producer of kafka-python."""
 
     def __init__(self, config: KafkaConfig, instance_id: str) -> None:
+        """Raises BrokerError where the cluster does not answer within `request_timeout_ms`."""
         self._config = config
         self._instance_id = instance_id
         self._log = log.get("kafka")
+        self._listener: RebalanceListener | None = None
         self._owned: set[Partition] = set()
         self._unpositioned: set[Partition] = set()
         self._fenced = False
-        self._listener: RebalanceListener | None = None
-        self._outstanding = Outstanding()
-        with self._answers("connect"):
-            # The producer first: one that cannot connect leaves no thread behind, a consumer does.
-            self._producer = kafka.KafkaProducer(**producer_settings(config, instance_id))
+        with _answering("connect"):
+            # The producer first: unlike a consumer, it leaves no thread behind when the cluster does not answer.
+            self._producer = Producer(config, instance_id)
             try:
                 self._consumer = kafka.KafkaConsumer(**consumer_settings(config, instance_id))
-            except BaseException:
-                self._producer.close(timeout=CLOSE_TIMEOUT_MIN_S)
+            except errors.KafkaError:
+                self._producer.close(0.0, CLOSE_TIMEOUT_MIN_S)
                 raise
-        self._notes = Notes(self._consumer)
+        self._notes = _Notes(self._consumer)
 
     # -- consuming
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
+        """See `Client`. Nothing is sent before the first `poll`."""
         self._listener = listener
         self._consumer.subscribe(topics=list(topics), listener=self._notes)
 
     def poll(self, timeout_s: float, records_max: int) -> list[Record]:
+        """See `Client`. Raises OffsetOutOfRangeError where a partition no longer holds what comes next."""
         deadline_s = time.monotonic() + timeout_s
         while True:
             self._tell()
-            batches = self._turn(deadline_s, records_max)
+            batches = self._turn(max(0.0, min(deadline_s - time.monotonic(), TURN_MAX_S)), records_max)
             if batches or time.monotonic() >= deadline_s:
                 break
         self._tell()
-        return [
-            Record(partition, row.offset, row.timestamp, row.key, row.value, row.headers)
-            for partition, rows in ((Partition(*key), rows) for key, rows in batches.items())
-            for row in rows
-        ]
+        records: list[Record] = []
+        for topic_partition, rows in batches.items():
+            partition = Partition(*topic_partition)
+            records += [Record(partition, row.offset, row.timestamp, row.key, row.value, row.headers) for row in rows]
+        return records
+
+    def assignment(self) -> frozenset[Partition]:
+        """See `Client`: what the listener was told of, so that both always agree."""
+        return frozenset(self._owned)
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """See `Client`. Raises OwnershipLostError where `partition` is not ours."""
+        try:
+            self._consumer.seek(TopicPartition(*partition), offset)
+        except ValueError as error:
+            raise OwnershipLostError(f"{_name(partition)} cannot be positioned at {offset}: {error}") from error
+        self._unpositioned.discard(partition)
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        """See `Client`."""
+        self._consumer.pause(*self._still_assigned(partitions))
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        """See `Client`."""
+        assert self._unpositioned.isdisjoint(partitions), "seek a new partition before resuming it"
+        self._consumer.resume(*self._still_assigned(partitions))
+
+    # -- asking
+
+    def committed(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, Committed | None]:
+        """See `Client`. One question per partition, so that the open transaction of one does not silence all."""
+        deadline_s = time.monotonic() + timeout_s
+        found: dict[Partition, Committed | None] = {}
+        for partition in partitions:
+            with _answering(f"committed offset of {_name(partition)}"):
+                answer = self._consumer.committed(
+                    TopicPartition(*partition), metadata=True, timeout_ms=_left_ms(deadline_s)
+                )
+            # librdkafka stores a NUL after the text.
+            found[partition] = None if answer is None else Committed(answer.offset, answer.metadata.rstrip("\0"))
+        return found
+
+    def offset_range(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, OffsetRange]:
+        """See `Client`. Being read-committed, the consumer is told the last stable offset as the end."""
+        deadline_s = time.monotonic() + timeout_s
+        asked = [TopicPartition(*partition) for partition in partitions]
+        with _answering("offset ranges"):
+            first = self._consumer.beginning_offsets(asked, _left_ms(deadline_s))
+            end = self._consumer.end_offsets(asked, _left_ms(deadline_s))
+        return {Partition(*each): OffsetRange(first[each], end[each]) for each in asked}
+
+    def offsets_for_time(
+        self, partitions: Collection[Partition], timestamp_ms: int, timeout_s: float
+    ) -> dict[Partition, int | None]:
+        """See `Client`."""
+        asked = {TopicPartition(*partition): timestamp_ms for partition in partitions}
+        with _answering("offsets for a time"):
+            found = self._consumer.offsets_for_times(asked, int(timeout_s * 1_000))
+        return {Partition(*each): None if found[each] is None else found[each].offset for each in asked}
+
+    def partitions_of(self, topic: str, timeout_s: float) -> frozenset[int]:
+        """See `Client`. Through a connection of its own: the consumer's question has no time limit."""
+        timeout_ms = max(1, int(timeout_s * 1_000))
+        servers = self._config.bootstrap_servers.split(",")
+        with (
+            _answering(f"partitions of {topic}"),
+            KafkaAdminClient(
+                bootstrap_servers=servers, bootstrap_timeout_ms=timeout_ms, request_timeout_ms=timeout_ms
+            ) as admin,
+        ):
+            (description,) = admin.describe_topics([topic])
+        error = errors.for_code(description["error_code"])
+        if error is errors.UnknownTopicOrPartitionError:
+            return frozenset()
+        if error is not errors.NoError:
+            raise BrokerError(f"partitions of {topic}: {error.__name__}")
+        return frozenset(partition["partition_index"] for partition in description["partitions"])
+
+    # -- producing and committing
+
+    def send(
+        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
+    ) -> None:
+        """See `Client`. The first record to a topic may wait up to a second for where its partitions are."""
+        self._producer.send(topic, value, key, headers, on_delivery)
+
+    def flush(self, timeout_s: float) -> bool:
+        """See `Client`."""
+        return self._producer.flush(timeout_s)
+
+    def commit(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:
+        """See `Client`. A join that is under way is completed first: in the middle of one nobody may commit."""
+        deadline_s = time.monotonic() + timeout_s
+        self._complete_join(deadline_s)
+        foreign = offsets.keys() - (self._owned - self._notes.lost())
+        if foreign:
+            raise OwnershipLostError(f"not ours to commit: {', '.join(sorted(map(_name, foreign)))}")
+        rows = {
+            TopicPartition(*partition): OffsetAndMetadata(offset, metadata, -1)
+            for partition, (offset, metadata) in offsets.items()
+        }
+        with _answering("commit"):
+            try:
+                self._consumer.commit(rows, timeout_ms=_left_ms(deadline_s))
+            except _GROUP_MOVED_ON as error:
+                self._fenced = isinstance(error, errors.FencedInstanceIdError)
+                raise OwnershipLostError(f"commit: the group moved on: {error}") from error
+
+    def close(self, timeout_s: float) -> None:
+        """See `Client`. A static member does not leave (KIP-345): its partitions wait `session_timeout_ms` for it."""
+        deadline_s = time.monotonic() + timeout_s
+        try:
+            self._complete_join(deadline_s)
+            self._tell()
+            self._give_up_all()
+        finally:
+            self._notes.closing = True
+            try:
+                with _answering("close"):
+                    self._consumer.close(autocommit=False, timeout_ms=_left_ms(deadline_s, CLOSE_TIMEOUT_MIN_S))
+            finally:
+                self._producer.close(deadline_s, CLOSE_TIMEOUT_MIN_S)
+
+    # -- private
+
+    def _turn(self, timeout_s: float, records_max: int) -> dict[TopicPartition, list[Any]]:
+        if self._fenced:
+            raise OwnershipLostError(f"another process is in the group as {self._instance_id!r}")
+        try:
+            batches: dict[TopicPartition, list[Any]] = self._consumer._poll_once(Timer(timeout_s * 1_000), records_max)
+        except errors.OffsetOutOfRangeError as error:
+            raise self._out_of_range(error) from error
+        except errors.KafkaError as error:
+            if not error.retriable:
+                raise BrokerError(f"poll: {error}") from error
+            self._log.warning("poll failed, trying again", error=str(error))
+            time.sleep(min(timeout_s, RETRY_PAUSE_S))
+            return {}
+        return batches
+
+    def _tell(self) -> None:
+        """Pass the notes on to the pipeline, in the order in which things happened."""
+        while self._notes.pending:
+            note = self._notes.pending.popleft()
+            assert self._listener is not None
+            if note.what == "assigned":
+                self._owned |= note.partitions
+                self._unpositioned |= note.partitions
+                self._listener.assigned(note.partitions)
+            elif note.what == "revoked":
+                self._listener.revoked(note.partitions)
+                self._forget(note.partitions)
+            else:
+                self._forget(note.partitions)
+                self._listener.lost(note.partitions)
+
+    def _forget(self, partitions: frozenset[Partition]) -> None:
+        self._owned -= partitions
+        self._unpositioned -= partitions
+
+    def _complete_join(self, deadline_s: float) -> None:
+        """Take turns until a join that is under way is through; what it changes is told at the next `poll`.
+
+        It must never begin one: partitions would go before the pipeline has heard of it.
+        """
+        if self._state() is not MemberState.REBALANCING:
+            return
+        to_resume = self._consumer.assignment() - self._consumer.paused()
+        self._consumer.pause(*to_resume)  # a turn must not take records that nobody is there to receive
+        while self._state() is MemberState.REBALANCING and time.monotonic() < deadline_s:
+            self._turn(min(TURN_MAX_S, deadline_s - time.monotonic()), 1)
+        self._consumer.resume(*(to_resume & self._consumer.assignment()))
+
+    def _state(self) -> str:
+        state: str = self._consumer.group_metadata().state
+        return state
+
+    def _give_up_all(self) -> None:
+        owned = frozenset(self._owned)
+        if not owned:
+            return
+        note: Literal["lost", "revoked"] = "lost" if self._state() is MemberState.UNJOINED else "revoked"
+        self._notes.pending.append(_Note(note, owned))
+        self._tell()
+
+    def _still_assigned(self, partitions: Collection[Partition]) -> list[TopicPartition]:
+        """A partition about to be revoked has left kafka-python's assignment already, and counts as paused."""
+        assigned = self._consumer.assignment()
+        return [each for each in (TopicPartition(*partition) for partition in partitions) if each in assigned]
+
+    def _out_of_range(self, error: errors.OffsetOutOfRangeError) -> OffsetOutOfRangeError:
+        positions = {Partition(*each): offset for each, offset in error.args[0].items()}
+        held = self.offset_range(positions, RANGE_TIMEOUT_S)
+        return OffsetOutOfRangeError(
+            "; ".join(
+                f"{_name(partition)} holds offsets {held[partition].first} to {held[partition].end}, not {position}, "
+                f"which comes next: records were deleted before they were processed"
+                for partition, position in positions.items()
+            )
+        )
+
+
+class _Note(NamedTuple):
+    """One thing the group decided."""
+
+    what: Literal["assigned", "revoked", "lost"]
+    partitions: frozenset[Partition]
+
+
+class _Notes(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
+    """Writes down, on the event loop's thread, what the group decided. A rebalance adds at most three notes."""
+
+    def __init__(self, consumer: kafka.KafkaConsumer) -> None:
+        self.pending: deque[_Note] = deque()
+        self.closing = False  # what closing gives up, the pipeline has been told before
+        self._consumer = consumer
+
+    def lost(self) -> set[Partition]:
+        """Partitions that the pipeline does not know yet to be lost."""
+        return {partition for note in list(self.pending) if note.what == "lost" for partition in note.partitions}
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Keep the new ones from being read, or positioned by the library, until the pipeline has placed them."""
+        for topic_partition in assigned:
+            self._consumer.pause(topic_partition)
+            self._consumer.seek(topic_partition, 0)
+        self._write("assigned", assigned)
+
+    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        self._write("revoked", revoked)
+
+    def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
+        self._write("lost", lost)
+
+    def _write(self, what: Literal["assigned", "revoked", "lost"], changed: Collection[TopicPartition]) -> None:
+        if changed and not self.closing:
+            self.pending.append(_Note(what, frozenset(Partition(*each) for each in changed)))
+
+
+@contextmanager
+def _answering(what: str) -> Iterator[None]:
+    """Let what kafka-python says come out as BrokerError."""
+    try:
+        yield
+    except errors.KafkaError as error:
+        raise BrokerError(f"{what}: {error}") from error
+
+
+def _left_ms(deadline_s: float, at_least_s: float = 0.001) -> int:
+    return max(int((deadline_s - time.monotonic()) * 1_000), int(at_least_s * 1_000))
+
+
+def _name(partition: Partition) -> str:
+    return f"{partition.topic}/{partition.number}"

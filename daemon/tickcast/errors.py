@@ -10,6 +10,7 @@
     +-- BrokerError           the Kafka cluster refused or stayed silent
     |   +-- DeliveryError         a record was finally not delivered: the process must end without commit
     |   +-- OwnershipLostError    the group gave this member's partitions away
+    |   +-- OffsetOutOfRangeError the topic no longer holds the record that comes next
     +-- BadRecord             one input record is bad by itself; it goes to the dead-letter topic
         +-- EmptyRecord  OversizeRecord  UndecodableRecord  InvalidRecord  NonFiniteRecord  NonFiniteForecast
 
@@ -66,6 +67,12 @@ class DeliveryError(BrokerError):
 
 class OwnershipLostError(BrokerError):
     """Partitions were given to another member; their windows are dropped and nothing is committed."""
+
+    retriable = False
+
+
+class OffsetOutOfRangeError(BrokerError):
+    """Retention deleted records before they were processed; the message names the partition and what it still holds."""
 
     retriable = False
 

@@ -55,7 +55,6 @@ class Instruments:
     def __init__(self, board: Board, clock: Clock, topics: Sequence[str], horizons: Sequence[int]) -> None:
         self.board = board
         self.stages = StageTimer(board, clock)
-        self.received = self._by_topic("tickcast_ticks_received_total", topics)
         self.processed = self._by_topic("tickcast_ticks_processed_total", topics)
         self.replayed = self._by_topic("tickcast_ticks_replayed_total", topics)
         self.forecasts: dict[AnswerPath, Counter] = {

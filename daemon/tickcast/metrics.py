@@ -64,12 +64,6 @@ _PARTITION = {"topic": ANY, "partition": ANY}
 
 _TABLE = (
     # what came in
-    Metric(
-        "tickcast_ticks_received_total",
-        "counter",
-        "Records polled from an input topic, replayed ones excluded.",
-        _TOPIC,
-    ),
     Metric("tickcast_ticks_processed_total", "counter", "Records of an input topic that met their fate.", _TOPIC),
     Metric("tickcast_ticks_replayed_total", "counter", "Records read again to rebuild windows, silently.", _TOPIC),
     # what became of it: processed = forecasts + warming + skipped + dead letters

@@ -30,6 +30,8 @@ def recover(
     windows are rebuilt from position - R, which gives the same ones.
     """
     publish_from = fresh_start if committed is None else committed.offset
+    if publish_from > held.end:  # the topic was cut short or made anew: what the note says is of another log
+        return Recovery(max(held.end - replay_records_max, held.first), held.end, "truncated")
     farthest = max(publish_from - replay_records_max, 0)
     if committed is None:
         kind: RecoveryKind = "fresh"
@@ -40,7 +42,7 @@ def recover(
         return Recovery(held.first, held.first, "truncated")
     if replay_from < held.first:
         kind = "fresh" if committed is None else "truncated"
-    return Recovery(max(replay_from, held.first), min(publish_from, held.end), kind)
+    return Recovery(max(replay_from, held.first), publish_from, kind)
 
 
 def _from_note(committed: Committed, rules_hash: str, farthest: int) -> tuple[RecoveryKind, int]:

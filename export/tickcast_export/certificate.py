@@ -79,4 +79,4 @@ def certify(draft: Bundle) -> Certificate:
 def _spread(ticks: NDArray[np.float64]) -> NDArray[np.float64]:
     """At most `REAL_WINDOWS_MAX` windows and `GOLDEN_TICKS_MAX` ticks (but one window), evenly over all."""
     windows = min(REAL_WINDOWS_MAX, max(1, GOLDEN_TICKS_MAX // ticks.shape[1]), len(ticks))
-    return ticks[np.linspace(0, len(ticks) - 1, windows).round().astype(int)]
+    return np.asarray(ticks[np.linspace(0, len(ticks) - 1, windows).round().astype(int)])

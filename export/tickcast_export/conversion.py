@@ -16,7 +16,7 @@ import tensorflow as tf
 import tf2onnx
 from onnx import TensorProto
 from onnxruntime.capi import onnxruntime_pybind11_state as state
-from tickcast.errors import BundleError
+from tickcast.errors import BundleError, UsageError
 from tickcast.manifest import Tensor
 
 # The newest that tf2onnx writes and all of whose operators here have CUDA kernels (onnxruntime#27729: not so from 21).
@@ -43,13 +43,17 @@ class Shape:
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    lstm_nodes: int | None = 0  # LSTM operators (None: any), in whose place a traced loop would be many times slower
+    lstm_nodes: int = 0  # LSTM operators; a traced loop in their place would be many times slower
     casts_to_float32: int = 0  # of float64 values: the features' last step, nothing before it
+    foreign: bool = False  # any operators that onnxruntime runs; the two counts above do not matter
 
 
 def hide_gpu() -> None:
-    """Keep TensorFlow off the GPU, where it traces LSTMs that cannot be exported; before any other use of it."""
-    tf.config.set_visible_devices([], "GPU")
+    """Keep TensorFlow off the GPU, where it traces LSTMs that cannot be exported. UsageError where it is late."""
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError as error:
+        raise UsageError("TensorFlow uses the GPU in this process already: export in a process of its own") from error
 
 
 def convert(function: Callable[..., Sequence[tf.Tensor]], shape: Shape) -> onnx.ModelProto:
@@ -109,9 +113,11 @@ def start_from_zero(graph: onnx.GraphProto) -> None:
 
 def check(model: onnx.ModelProto, shape: Shape) -> None:
     """Raise BundleError, naming every problem, where `model` is not what `shape` says or onnxruntime cannot load it."""
-    problems = [*_interface_problems(model.graph, shape), *_operator_problems(model, shape)]
+    problems = [*_interface_problems(model.graph, shape), *_checker_problems(model)]
+    if not problems and not shape.foreign:
+        problems = _operator_problems(model, shape)
     if not problems:
-        problems += _load_problems(model)
+        problems = _load_problems(model)
     if problems:
         raise BundleError("\n".join(f"graph {model.graph.name}: {problem}" for problem in problems))
 
@@ -204,17 +210,21 @@ def _text(tensors: Sequence[Tensor]) -> str:
     return ", ".join(f"{tensor.name} {tensor.dtype} {list(tensor.shape)}" for tensor in tensors) or "none"
 
 
+def _checker_problems(model: onnx.ModelProto) -> list[str]:
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        return [f"the ONNX checker refuses it: {error}"]
+    return []
+
+
 def _operator_problems(model: onnx.ModelProto, shape: Shape) -> list[str]:
     nodes = model.graph.node
     problems = [f"unknown operator domain {d}" for d in sorted({n.domain for n in nodes} - set(STANDARD_DOMAINS))]
     problems += [f"control flow: {op}" for op in CONTROL_FLOW if any(node.op_type == op for node in nodes)]
     lstm_nodes = sum(node.op_type == "LSTM" for node in nodes)
-    if shape.lstm_nodes not in (None, lstm_nodes):
+    if lstm_nodes != shape.lstm_nodes:
         problems.append(f"{lstm_nodes} LSTM operators, expected {shape.lstm_nodes}")
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        return [*problems, f"the ONNX checker refuses it: {error}"]
     casts = len(_casts_from_float64(model))
     if casts != shape.casts_to_float32:
         problems.append(f"{casts} casts from float64 to float32, expected {shape.casts_to_float32}")

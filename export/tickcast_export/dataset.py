@@ -101,7 +101,10 @@ class Split(NamedTuple):
 
 
 def cut(ticks: Ticks, rules: WindowRules) -> Rows:
-    """The rows that `ticks` make under `rules`, decided by the daemon's own windows module."""
+    """The rows that `ticks` make under `rules`, decided by the daemon's own windows module. Raises UsageError."""
+    absent = [column for column in rules.change_columns if column not in ticks.columns]
+    if absent:
+        raise UsageError(f"change_columns: no column {', '.join(absent)}; there are {', '.join(ticks.columns)}")
     # The tick's place rides along as one more column, so that a decided row says which two ticks it is made of.
     place = np.arange(len(ticks), dtype=np.float64)
     numbered = dataclasses.replace(
@@ -123,7 +126,8 @@ def cut(ticks: Ticks, rules: WindowRules) -> Rows:
 
 def changes(mid: NDArray[np.float64], ends: Indices, horizons: Sequence[int]) -> NDArray[np.float64]:
     """Targets: change of `mid` [rows] from each end to the row h sampled ticks later: [n, horizons]."""
-    return mid[ends[:, None] + np.asarray(horizons)] - mid[ends][:, None]
+    change: NDArray[np.float64] = mid[ends[:, None] + np.asarray(horizons)] - mid[ends][:, None]
+    return change
 
 
 def split_by_share(rows: Rows, window: int, horizon: int, train: float = 0.6, validation: float = 0.2) -> Split:

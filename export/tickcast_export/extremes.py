@@ -4,6 +4,7 @@ Where arithmetic goes wrong without anybody noticing: float64 prices cut to floa
 numbers of unlike size. Same seed, same windows.
 """
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from tickcast_export.features import COLUMNS
 
 Ticks = NDArray[np.float64]
+Values = NDArray[np.float64] | NDArray[np.int64] | float
 Random = np.random.Generator
 
 WINDOWS_OF_A_KIND = 4
@@ -27,10 +29,11 @@ def book_windows(length: int, seed: int = 0) -> dict[str, Ticks]:
 
 def plain_windows(length: int, columns: int, seed: int = 0) -> dict[str, Ticks]:
     """Kind -> windows [n, length, columns] of columns that nothing is known of."""
-    return {
-        kind: _several(lambda size, random, make=make: make((size, columns), random), length, seed)
-        for kind, make in PLAIN.items()
-    }
+    return {kind: _several(functools.partial(_plain, make, columns), length, seed) for kind, make in PLAIN.items()}
+
+
+def _plain(make: Callable[[tuple[int, int], Random], Ticks], columns: int, length: int, random: Random) -> Ticks:
+    return make((length, columns), random)
 
 
 def _several(make: Callable[[int, Random], Ticks], length: int, seed: int) -> Ticks:
@@ -38,7 +41,7 @@ def _several(make: Callable[[int, Random], Ticks], length: int, seed: int) -> Ti
     return np.stack([make(length, random) for _ in range(WINDOWS_OF_A_KIND)])
 
 
-def _book(length: int, **columns: NDArray[np.float64] | float) -> Ticks:
+def _book(length: int, **columns: Values) -> Ticks:
     return np.column_stack([np.broadcast_to(columns[name], length) for name in COLUMNS]).astype(np.float64)
 
 
@@ -54,7 +57,7 @@ def _of_scale(length: int, random: Random, price: float, size: float) -> Ticks:
     )
 
 
-def _ladder(length: int, random: Random, spreads: tuple[int, ...], **columns: NDArray[np.float64] | float) -> Ticks:
+def _ladder(length: int, random: Random, spreads: tuple[int, ...], **columns: Values) -> Ticks:
     """A price that walks by single ticks at `PRICE`, with spreads of so many ticks."""
     steps = random.integers(-1, 2, length).cumsum()
     sizes = {"bid_size": random.integers(1, 50, length), "ask_size": random.integers(1, 50, length)}
@@ -67,7 +70,7 @@ def _ladder(length: int, random: Random, spreads: tuple[int, ...], **columns: ND
 
 BOOKS: dict[str, Callable[[int, Random], Ticks]] = {
     "constant": lambda length, random: _book(
-        length, bid=random.integers(1, 1000), ask=1001, bid_size=5, ask_size=7, seconds_since_previous=0.25
+        length, bid=1000, ask=1001, bid_size=5, ask_size=7, seconds_since_previous=0.25
     ),
     "huge": lambda length, random: _of_scale(length, random, 1e12, 1e15),
     "tiny": lambda length, random: _of_scale(length, random, 1e-8, 1e-8),
@@ -78,7 +81,7 @@ BOOKS: dict[str, Callable[[int, Random], Ticks]] = {
     ),
     "zero_seconds": lambda length, random: _ladder(length, random, (1,), seconds_since_previous=0.0),
     "long_gap": lambda length, random: _ladder(
-        length, random, (1,), seconds_since_previous=random.random(length) * 1e6
+        length, random, (1,), seconds_since_previous=1e6 * random.random(length)
     ),
     "empty_side": lambda length, random: _ladder(length, random, (1,), bid=0.0, bid_size=0.0),
 }

@@ -4,12 +4,11 @@ The core is trained on rows computed once; the whole model, raw ticks to price u
 
 The loss is the plain squared error of each horizon's change in units of its standard deviation. Nearly all ticks leave
 the mid where it was, so a loss that is robust to rare large values (Huber's, absolute error) would aim at the median,
-zero, and unlearn what is to be forecast: the mean. What heavy tails do to single steps is bounded by clipping gradients.
+zero, and unlearn what is to be forecast: the mean. What heavy tails do to a single step is bounded by clipping.
 """
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +17,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from tickcast.clock import Clock
 from tickcast.errors import UsageError
 from tickcast.manifest import WindowRules
+from tickcast.windows import NANOSECONDS
 
 from tickcast_export import families
 from tickcast_export.dataset import Indices, Rows, Split, changes
@@ -39,10 +40,13 @@ QUANTILES = np.linspace(0, 1, 21)  # of the reference quantiles: evenly spaced, 
 
 
 class TrainingSettings(BaseModel):
-    """How long and how; what kind of network is `FamilySettings`."""
+    """What to train, how and for how long."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    family: str = Field("additive", description="one of `families.FAMILIES`")
+    network: FamilySettings = FamilySettings()
+    horizons: tuple[int, ...] = Field(tuple(range(1, 11)), min_length=1, description="sampled ticks ahead")
     epochs: int = Field(20, ge=1, description="most epochs")
     batch: int = Field(512, ge=1, description="windows per step")
     steps_per_epoch: int | None = Field(None, ge=1, description="default: one pass, at most 200 steps")
@@ -50,9 +54,7 @@ class TrainingSettings(BaseModel):
     learning_rate: float = Field(2e-3, gt=0, description="Adam's, at the start; falls to 0 along half a cosine")
     clip_norm: float = Field(1.0, gt=0, description="longest gradient over all weights")
     patience: int = Field(5, ge=1, description="epochs without a better validation error before stopping")
-    validation_windows_max: int = Field(
-        20_480, ge=1, description="most windows, evenly spaced, to validate an epoch on"
-    )
+    validation_windows_max: int = Field(20_480, ge=1, description="most windows, evenly spaced, to validate on")
     test_windows_max: int = Field(200_000, ge=1, description="most windows, evenly spaced, to score the model on")
     seed: int = Field(1, ge=0, description="of the first weights and of the order of windows")
 
@@ -72,45 +74,35 @@ def train(
     rows: Rows,
     split: Split,
     rules: WindowRules,
-    family: str,
-    network: FamilySettings,
     settings: TrainingSettings,
-    horizons: Sequence[int],
     progress: Progress,
-    *,
+    clock: Clock,
     name: str,
     version: str = "1",
-    clock: Callable[[], float] = time.monotonic,
 ) -> Trained:
-    """Train on `split.train`, choose weights by `split.validation`, score on `split.test`. Raises UsageError."""
+    """Train on `split.train`, choose weights by `split.validation`, score on `split.test`. Raises UsageError.
+
+    The same seed gives the same weights, unless a time budget ends the fitting.
+    """
     if rows.columns != COLUMNS:
-        raise UsageError(
-            f"the families take the columns {', '.join(COLUMNS)}; the ticks have {', '.join(rows.columns)}"
-        )
+        raise UsageError(f"the families take the columns {', '.join(COLUMNS)}; the ticks have {', '.join(rows.columns)}")
     keras.utils.set_random_seed(settings.seed)
-    examples, layer = _examples(rows, split, rules.window, horizons)
-    model = families.build(family, rules.window, layer, len(horizons), examples.scale, network)
+    examples, layer = _examples(rows, split, rules.window, settings.horizons)
+    horizons = len(settings.horizons)
+    model = families.build(settings.family, rules.window, layer, horizons, examples.scale, settings.network)
     core = families.core_of(model)
     epochs = _Fit(core, examples, split, settings, progress, clock).run()
     test_scores = examples.scores(core, _evenly(split.test, settings.test_windows_max))
-    facts = {
-        "seed": settings.seed,
-        "ticks": len(rows.ticks),
-        "windows": {part: len(ends) for part, ends in split._asdict().items()},
-        "epochs": len(epochs),
-        "validation_error": min(epoch.validation_error for epoch in epochs),
-        "test_below_persistence": [score.below_persistence for score in test_scores],
-    }
     card = ModelCard(
         name=name,
         version=version,
-        family=family,
-        settings=network,
+        family=settings.family,
+        settings=settings.network,
         rules=rules,
-        horizons=tuple(horizons),
+        horizons=settings.horizons,
         reference_columns=REFERENCE_COLUMNS,
         target_scale=float(np.sqrt(np.square(examples.scale).mean())),
-        training=facts,
+        training=_facts(rows, split, settings, epochs, test_scores),
         reference_quantiles=_quantiles(rows, split.train),
         symbols=_symbols(rows, split.train),
     )
@@ -130,7 +122,8 @@ class _Examples:
 
     def rows(self, ends: Indices) -> NDArray[np.float32]:
         """[n, window, features]"""
-        return self.features[ends[:, None] + np.arange(1 - self.window, 1)]
+        rows: NDArray[np.float32] = self.features[ends[:, None] + np.arange(1 - self.window, 1)]
+        return rows
 
     def targets(self, ends: Indices) -> NDArray[np.float64]:
         """[n, horizons], in price units"""
@@ -159,7 +152,7 @@ class _Fit:
         split: Split,
         settings: TrainingSettings,
         progress: Progress,
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._core = core
         self._examples = examples
@@ -175,7 +168,7 @@ class _Fit:
         self._optimizer.build(core.trainable_variables)
         self._step = tf.function(self._descend)
         self._steps_done = 0
-        self._started_s = clock()
+        self._started_ns = clock.monotonic_ns()
 
     def run(self) -> tuple[Epoch, ...]:
         """Fit; the core is left with the weights of the best epoch."""
@@ -224,7 +217,8 @@ class _Fit:
         """0 to 1: of the steps or of the time budget, whichever is further on."""
         share = self._steps_done / (self._settings.epochs * self._steps)
         if self._settings.time_budget_s is not None:
-            share = max(share, (self._clock() - self._started_s) / self._settings.time_budget_s)
+            elapsed_s = (self._clock.monotonic_ns() - self._started_ns) / NANOSECONDS
+            share = max(share, elapsed_s / self._settings.time_budget_s)
         return min(share, 1.0)
 
 
@@ -266,6 +260,22 @@ def _evenly(places: Indices, most: int) -> Indices:
     if len(places) <= most:
         return places
     return places[np.linspace(0, len(places) - 1, most).astype(np.int64)]
+
+
+def _facts(
+    rows: Rows, split: Split, settings: TrainingSettings, epochs: Sequence[Epoch], test_scores: Sequence[Score]
+) -> dict[str, object]:
+    """What the model's card, and so its bundle, says of the training."""
+    return {
+        "settings": settings.model_dump(mode="json", exclude={"family", "network", "horizons"}),
+        "ticks": len(rows.ticks),
+        "windows": {part: len(ends) for part, ends in split._asdict().items()},
+        "epochs": len(epochs),
+        "validation_error": min(epoch.validation_error for epoch in epochs),
+        "test_squared_error": [score.squared_error for score in test_scores],
+        "test_squared_error_persistence": [score.squared_error_persistence for score in test_scores],
+        "test_below_persistence": [score.below_persistence for score in test_scores],
+    }
 
 
 def _quantiles(rows: Rows, ends: Indices) -> dict[str, tuple[float, ...]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +20,17 @@ from tickcast.config import Config
 from tickcast.manifest import Manifest
 from tickcast.topic_reader import TopicReader
 
-COLUMNS = ("ticks", "forecasts", "warming", "skipped", "dead_letters", "missing", "doubled", "unexpected")
+# Field of an account -> heading; short, for a terminal of 80 columns.
+COLUMNS = {
+    "ticks": "ticks",
+    "forecasts": "forecasts",
+    "warming": "warming",
+    "skipped": "skipped",
+    "dead_letters": "dead",
+    "missing": "missing",
+    "doubled": "doubled",
+    "unexpected": "unexpected",
+}
 
 
 def audit(
@@ -87,7 +98,9 @@ def _audited(
 
 def _table(accounts: Mapping[Partition, Account], whole: Account) -> Table:
     verdict = "adds up" if whole.adds_up else "DOES NOT ADD UP"
-    table = Table("partition", *(column.replace("_", " ") for column in COLUMNS), title=f"audit: {verdict}")
+    table = Table("partition", box=box.SIMPLE_HEAD, title=f"audit: {verdict}")
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, account in [*((_name(p), a) for p, a in sorted(accounts.items())), ("total", whole)]:
         table.add_row(name, *(f"{getattr(account, column):,}" for column in COLUMNS), end_section=name != "total")
     return table

@@ -1,0 +1,83 @@
+"""What kafka-python's consumer and producer are told, each setting on purpose.
+
+Stages `poll` and `produce` of the way of a tick; used by `client_kafka_python` alone.
+"""
+
+from typing import Any, Final
+
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.serializer import Serializer
+
+from tickcast.config import KafkaConfig
+
+# A member that has not polled for so long gives its partitions to others: an order above the longest turn of the loop.
+POLL_INTERVAL_MAX_MS = 60_000
+# Heartbeats are how a member hears of a rebalance; a second is the most that adds to a takeover.
+HEARTBEAT_INTERVAL_MAX_MS = 1_000
+# kafka-python has one fetch on its way per broker, and a partition resumed meanwhile waits for it to come back.
+FETCH_WAIT_MAX_MS = 100
+# How late new partitions of an input topic, or a topic created late, are noticed; the library's default is 5 minutes.
+METADATA_AGE_MAX_MS = 30_000
+# The longest `send` may block, which it does only for the metadata of a topic it has not sent to yet.
+SEND_BLOCK_MAX_MS = 1_000
+CONNECTION_IDLE_MAX_MS = 540_000
+PRODUCE_BATCH_BYTES = 65_536
+
+NULL: Final = object()  # stands for a value of None on its way through `KafkaProducer.send`
+
+
+class NullSerializer(Serializer):  # type: ignore[misc]  # kafka-python has no types
+    """Lets a record with neither key nor value through, which `KafkaProducer.send` refuses and Kafka does not."""
+
+    def serialize(self, topic: str, headers: object, data: Any) -> bytes | None:
+        return None if data is NULL else data
+
+
+def consumer_settings(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
+    """Keyword arguments of `kafka.KafkaConsumer`."""
+    return {
+        **_common(config, instance_id),
+        "group_id": config.group_id,
+        "group_instance_id": instance_id,
+        # Alone: a second assignor would bring the group down to what both can do, that is, to stopping the world.
+        "partition_assignment_strategy": [CooperativeStickyAssignor],
+        "session_timeout_ms": config.session_timeout_ms,
+        "heartbeat_interval_ms": max(1, min(HEARTBEAT_INTERVAL_MAX_MS, config.session_timeout_ms // 3)),
+        "max_poll_interval_ms": max(POLL_INTERVAL_MAX_MS, config.session_timeout_ms),
+        # Also makes committed offsets wait for the former owner's open transaction, without which a takeover doubles.
+        "isolation_level": "read_committed",
+        "enable_auto_commit": False,
+        # A position that is gone is an error, never a silent jump over ticks.
+        "auto_offset_reset": "none",
+        "fetch_min_bytes": 1,
+        "fetch_max_wait_ms": min(FETCH_WAIT_MAX_MS, config.request_timeout_ms // 2),
+        "check_crcs": True,
+        "request_timeout_ms": config.request_timeout_ms,
+    }
+
+
+def producer_settings(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
+    """Keyword arguments of `kafka.KafkaProducer`."""
+    return {
+        **_common(config, instance_id),
+        "enable_idempotence": True,  # so acks=all, retried without doubling or changing places
+        "delivery_timeout_ms": config.delivery_timeout_ms,
+        "request_timeout_ms": min(config.request_timeout_ms, config.delivery_timeout_ms),
+        # Under load a batch fills while the one before it is on its way; waiting for more would only add latency.
+        "linger_ms": 0,
+        "batch_size": PRODUCE_BATCH_BYTES,
+        "max_block_ms": SEND_BLOCK_MAX_MS,
+        "value_serializer": NullSerializer(),
+    }
+
+
+def _common(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
+    return {
+        "bootstrap_servers": config.bootstrap_servers.split(","),
+        "client_id": f"tickcast-{instance_id}",
+        "bootstrap_timeout_ms": config.request_timeout_ms,
+        "connections_max_idle_ms": max(CONNECTION_IDLE_MAX_MS, 2 * config.request_timeout_ms),
+        "metadata_max_age_ms": METADATA_AGE_MAX_MS,
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,  # nobody reads them, and they cost time per request
+    }

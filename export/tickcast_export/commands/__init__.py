@@ -1,0 +1,1 @@
+"""The subcommands of the extra `export`, one module each."""

@@ -1,0 +1,81 @@
+"""The configuration: read, overridden, and refused with every problem at once."""
+
+import pytest
+from tickcast.config import load
+from tickcast.errors import ConfigurationError
+
+TOML = """
+[kafka]
+bootstrap_servers = "127.0.0.1:9092"
+group_id = "g"
+input_topics = ["ticks"]
+output_topic = "forecasts"
+dead_letter_topic = "dead"
+
+[[models]]
+bundle = "/models/a"
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "desk-1.toml"
+    path.write_text(TOML)
+    return path
+
+
+def test_what_is_not_given_has_its_default_and_the_name_is_the_files(file):
+    config = load(file, {})
+    assert (config.name, config.instance_id, config.kafka.start) == ("desk-1", "desk-1", "latest")
+
+
+def test_the_environment_overrides_strings_numbers_lists_and_the_first_bundle(file):
+    config = load(
+        file,
+        {
+            "TICKCAST_KAFKA__BOOTSTRAP_SERVERS": "broker:9092",
+            "TICKCAST_KAFKA__POLL_RECORDS_MAX": "7",
+            "TICKCAST_KAFKA__INPUT_TOPICS": '["a", "b"]',
+            "TICKCAST_MODELS__0__BUNDLE": "/models/b",
+            "TICKCAST_HTTP__PORT": "0",
+            "OTHER": "ignored",
+        },
+    )
+    assert config.kafka.bootstrap_servers == "broker:9092"
+    assert config.kafka.poll_records_max == 7
+    assert config.kafka.input_topics == ("a", "b")
+    assert (str(config.models[0].bundle), config.http.port) == ("/models/b", 0)
+
+
+def test_every_problem_is_told_at_once_with_key_value_and_what_is_allowed(file):
+    file.write_text(
+        TOML.replace('group_id = "g"', 'group_id = ""\npol_timeout_ms = 5\nstart = "soon"') + "[http]\nport = 99999\n"
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, {})
+    lines = str(caught.value).splitlines()
+    for part in ("kafka.group_id", "kafka.pol_timeout_ms", "kafka.start", "http.port"):
+        assert any(f"desk-1.toml: {part}" in line for line in lines), part
+    assert any("less than or equal to 65535" in line and "99999" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TICKCAST_KAFKA__NOTHING", "1"),
+        ("TICKCAST_NAME__X", "1"),
+        ("TICKCAST_MODELS__3__BUNDLE", "x"),
+        ("TICKCAST_MODELS__X", "1"),
+    ],
+)
+def test_an_override_of_what_is_no_setting_is_refused(file, name, value):
+    with pytest.raises(ConfigurationError):
+        load(file, {name: value})
+
+
+def test_a_file_that_is_absent_or_not_toml_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"absent\.toml: cannot be read"):
+        load(tmp_path / "absent.toml", {})
+    (tmp_path / "broken.toml").write_text("[kafka")
+    with pytest.raises(ConfigurationError, match=r"broken\.toml: not TOML"):
+        load(tmp_path / "broken.toml", {})

@@ -1,0 +1,64 @@
+"""The records that leave the daemon, held to golden files: fields are only ever added."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from tickcast import records
+from tickcast.clients import Partition, Record
+from tickcast.errors import InvalidRecord
+
+GOLDEN = Path(__file__).parent / "golden" / "forecast-v1.json"
+
+FORECAST = records.Forecast(
+    v=1,
+    symbol="ES",
+    topic="ticks",
+    partition=3,
+    offset=42,
+    event_time_ns=1_700_000_000_123_456_789,
+    tick_time_ns=1_700_000_000_124_000_000,
+    received_time_ns=1_700_000_000_124_500_000,
+    sent_time_ns=1_700_000_000_124_600_000,
+    horizons=(1, 2),
+    forecast=[0.25, -0.125],
+    unit="price",
+    reference_mid=4_500.125,
+    skipped_before=0,
+    bundle=records.BundleName("demo", "1", "0" * 64),
+    path="finish",
+    flags=(),
+)
+
+
+def test_a_forecast_is_encoded_as_the_golden_file_says():
+    assert json.loads(records.encode(FORECAST)) == json.loads(GOLDEN.read_text())
+
+
+def test_a_golden_record_of_version_1_still_decodes():
+    assert records.decode(GOLDEN.read_bytes()) == FORECAST
+
+
+def test_headers_name_the_source_record():
+    assert records.source_of(records.source_headers(Partition("ticks", 3), 42)) == (Partition("ticks", 3), 42)
+    with pytest.raises(KeyError):
+        records.source_of([("other", b"1")])
+
+
+def test_a_dead_letter_keeps_bytes_headers_source_and_reason():
+    record = Record(Partition("ticks", 3), 42, 0, b"key", b"broken", [("trace", b"1")])
+    value, headers = records.dead_letter(record, InvalidRecord("why " * 1_000), 100)
+    assert value == b"broken"
+    assert headers[0] == ("trace", b"1")
+    assert records.source_of(headers) == (Partition("ticks", 3), 42)
+    assert dict(headers)["reason"] == b"invalid"
+    assert len(dict(headers)["detail"]) == records.DETAIL_BYTES_MAX
+
+
+def test_a_long_dead_letter_is_cut_and_says_what_it_was():
+    record = Record(Partition("ticks", 3), 42, 0, None, b"x" * 1_000, ())
+    value, headers = records.dead_letter(record, InvalidRecord("why"), 100)
+    assert value == b"x" * 100
+    assert dict(headers)["original-length"] == b"1000"
+    assert dict(headers)["original-sha256"] == hashlib.sha256(b"x" * 1_000).hexdigest().encode()

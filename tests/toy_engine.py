@@ -1,0 +1,39 @@
+"""An engine whose model is arithmetic: exact, quick, and different for every different window."""
+
+from typing import Any
+
+import numpy as np
+from factories import SHA256, manifest_with
+from numpy.typing import NDArray
+from tickcast.bundle import Bundle, Golden
+from tickcast.manifest import WindowRules
+
+
+class ToyEngine:
+    """Forecast = rows weighted by age, so that a row out of place shows. Fulfils what `Inference` asks of an engine."""
+
+    def __init__(self, rules: WindowRules, columns: tuple[str, ...], splits: bool = True) -> None:
+        manifest = manifest_with(columns=columns, features=len(columns), rules=rules)
+        golden = Golden(np.zeros((1, 1, 1)), np.zeros((1, 2), np.float32), np.array(["real"]))
+        self.bundle = Bundle(None, manifest, SHA256, {}, golden)  # type: ignore[arg-type]
+        self.batch_max = 32
+        self.splits = splits
+        self.finished = 0
+        self._weights = np.arange(1.0, rules.window + 1)
+
+    def features(self, pairs: NDArray[np.float64]) -> NDArray[np.float32]:
+        return (pairs[:, 1] + 0.5 * pairs[:, 0]).astype(np.float32)
+
+    def window(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._answer(np.einsum("nwf,w->n", rows.astype(np.float64), self._weights))
+
+    def prefix(self, rows: NDArray[np.float32]) -> list[Any]:
+        return [np.einsum("nwf,w->n", rows.astype(np.float64), self._weights[:-1])]
+
+    def finish(self, ticks: NDArray[np.float64], carry: list[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self.finished += len(ticks)
+        rows = self.features(ticks)
+        return self._answer(carry[0] + self._weights[-1] * rows.astype(np.float64).sum(axis=1)), rows
+
+    def _answer(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+        return np.stack([values, -values], axis=1).astype(np.float32)
