@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, settings
 from tickcast.broker import Broker
 from tickcast.errors import MissingExtraError
 
-
 # The same examples on every run, and no verdict about the machine's speed.
 settings.register_profile("tickcast", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tickcast")

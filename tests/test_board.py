@@ -37,19 +37,19 @@ def read(reader: BoardReader, name: str, *labels: str) -> list[float] | None:
 
 def test_counters_add_up(board: Board) -> None:
     reader = BoardReader(board.fd)
-    counter = board.counter("tickcast_ticks_received_total", topic="ticks")
+    counter = board.counter("tickcast_ticks_processed_total", topic="ticks")
     for amount in (1, 2, 3.5):
         counter.add(amount)
-    assert read(reader, "tickcast_ticks_received_total", "ticks") == [6.5]
+    assert read(reader, "tickcast_ticks_processed_total", "ticks") == [6.5]
 
 
 def test_the_same_labels_give_the_same_series(board: Board) -> None:
-    board.counter("tickcast_ticks_received_total", topic="ticks").add()
-    board.counter("tickcast_ticks_received_total", topic="ticks").add()
-    board.counter("tickcast_ticks_received_total", topic="other").add()
+    board.counter("tickcast_ticks_processed_total", topic="ticks").add()
+    board.counter("tickcast_ticks_processed_total", topic="ticks").add()
+    board.counter("tickcast_ticks_processed_total", topic="other").add()
     reader = BoardReader(board.fd)
-    assert read(reader, "tickcast_ticks_received_total", "ticks") == [2.0]
-    assert read(reader, "tickcast_ticks_received_total", "other") == [1.0]
+    assert read(reader, "tickcast_ticks_processed_total", "ticks") == [2.0]
+    assert read(reader, "tickcast_ticks_processed_total", "other") == [1.0]
 
 
 def test_counters_known_beforehand_start_at_zero_and_gauges_are_absent_until_set(board: Board) -> None:
@@ -171,12 +171,12 @@ def test_a_line_of_the_schema_that_is_not_wholly_visible_is_read_later(board: Bo
     reader = BoardReader(board.fd)
     before = len(list(reader.samples()))
     place = layout.schema_offset(SLOTS_MAX) + len(bytes(reader._schema).rstrip(b"\0"))
-    board.counter("tickcast_ticks_received_total", topic="ticks").add(5)
+    board.counter("tickcast_ticks_processed_total", topic="ticks").add(5)
     whole = os.pread(board.fd, 12, place)
     os.pwrite(board.fd, bytes(12), place)
     assert len(list(reader.samples())) == before
     os.pwrite(board.fd, whole, place)
-    assert read(reader, "tickcast_ticks_received_total", "ticks") == [5.0]
+    assert read(reader, "tickcast_ticks_processed_total", "ticks") == [5.0]
 
 
 def test_detail_is_what_was_set_last(board: Board) -> None:
@@ -228,7 +228,7 @@ def test_no_holder_can_resize_the_board(board: Board) -> None:
 
 
 def test_another_process_reads_the_board_without_numpy(board: Board) -> None:
-    board.counter("tickcast_ticks_received_total", topic="ticks").add(42)
+    board.counter("tickcast_ticks_processed_total", topic="ticks").add(42)
     script = (
         "import json, sys; from tickcast.board_reader import BoardReader\n"
         "samples = BoardReader(int(sys.argv[1])).samples()\n"
@@ -237,4 +237,4 @@ def test_another_process_reads_the_board_without_numpy(board: Board) -> None:
     )
     command = [sys.executable, "-c", script, str(board.fd)]
     done = subprocess.run(command, pass_fds=(board.fd,), capture_output=True, check=True, timeout=60)
-    assert json.loads(done.stdout) == [{"tickcast_ticks_received_total": [42.0]}, False]
+    assert json.loads(done.stdout) == [{"tickcast_ticks_processed_total": [42.0]}, False]

@@ -80,7 +80,7 @@ def readable(connection: socket.socket, timeout_s: float) -> bool:
 
 
 def test_metrics_are_the_board_s(board: Board, ask: Ask) -> None:
-    board.counter("tickcast_ticks_received_total", topic="ticks").add(12)
+    board.counter("tickcast_ticks_processed_total", topic="ticks").add(12)
     board.gauge("tickcast_lag_records", topic='odd "topic"', partition="3").set(-1.5)
     seconds = np.array([4e-6, 5e-6, 6e-6, 0.2, 11.0])
     board.histogram("tickcast_stage_seconds", stage="decode").observe(seconds)

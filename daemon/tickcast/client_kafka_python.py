@@ -266,7 +266,8 @@ class KafkaPythonClient:
         owned = frozenset(self._owned)
         if not owned:
             return
-        note: Literal["lost", "revoked"] = "lost" if self._state() is MemberState.UNJOINED else "revoked"
+        gone = self._fenced or self._state() is MemberState.UNJOINED
+        note: Literal["lost", "revoked"] = "lost" if gone else "revoked"
         self._notes.pending.append(_Note(note, owned))
         self._tell()
 

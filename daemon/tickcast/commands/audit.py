@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -98,11 +97,11 @@ def _audited(
 
 def _table(accounts: Mapping[Partition, Account], whole: Account) -> Table:
     verdict = "adds up" if whole.adds_up else "DOES NOT ADD UP"
-    table = Table("partition", box=box.SIMPLE_HEAD, title=f"audit: {verdict}")
+    table = Table("partition", box=None, padding=(0, 1, 0, 0), title=f"audit: {verdict}")
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for name, account in [*((_name(p), a) for p, a in sorted(accounts.items())), ("total", whole)]:
-        table.add_row(name, *(f"{getattr(account, column):,}" for column in COLUMNS), end_section=name != "total")
+        table.add_row(name, *(f"{getattr(account, column):,}" for column in COLUMNS))
     return table
 
 

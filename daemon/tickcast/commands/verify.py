@@ -46,9 +46,9 @@ def show(console: Console, loaded: Bundle, results: Sequence[PathParity], provid
 
 
 def _parity_table(reference: str, results: Sequence[PathParity], provider: str) -> Table:
-    title = f"Parity with {reference} on {provider}, in units of max(target_scale, |forecast|)"
-    table = Table("path", "at once", "cases", "largest error", "99 %", "tolerance", "verdict", title=title)
-    table.title_justify = "left"
+    table = Table("path", "at once", "cases", "largest error", "99 %", "tolerance", "verdict")
+    table.title, table.title_justify = f"Parity with {reference} on {provider}", "left"
+    table.caption, table.caption_justify = "errors in units of max(target_scale, |forecast|)", "left"
     for result in results:
         numbers = (f"{value:.1e}" for value in (result.error_max, result.error_p99, result.tolerance))
         verdict = "[green]holds[/green]" if result.holds else "[red]FAILS[/red]"
