@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick check format clean
+.PHONY: help setup demo test test-quick check format docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ check: setup ## style, types, and what the other checks cannot see
 format: setup ## put the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup ## the README's tables and the example configuration, as the code has them
+	$(BIN)/python -m tickcast.reference .
 
 clean: ## remove what make made
 	rm -rf .venv demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -40,8 +40,8 @@ def _learns(name: str, settings: FamilySettings) -> None:
     core = FAMILIES[name].core(models.WINDOW, 3, 2, settings)
     rows = tf.random.normal((64, models.WINDOW, 3), seed=1)
     targets = tf.stack([tf.reduce_sum(rows[:, -2:, 0], axis=1), rows[:, -1, 1]], axis=1)
-    core.compile(keras.optimizers.Adam(0.02), "mse")
-    losses = [float(core.train_on_batch(rows, targets)) for _ in range(30)]
+    core.compile(keras.optimizers.Adam(0.05), "mse", run_eagerly=True)
+    losses = [float(core.train_on_batch(rows, targets)) for _ in range(12)]
     assert losses[-1] < 0.8 * losses[0]
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean((core(rows) - targets) ** 2)

@@ -1,14 +1,24 @@
-"""Fixtures that every test may ask for: the development broker, one for the whole session, and topics on it."""
+"""Fixtures that every test may ask for: the development broker, one for the whole session, and topics on it; a bundle of
+each model family, made once; daemons that do not outlive their test."""
 
+import contextlib
+import functools
 import itertools
 import re
+import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from daemons import DaemonProcess, Job
 from hypothesis import HealthCheck, settings
 from tickcast.broker import Broker
 from tickcast.errors import MissingExtraError
+
+if TYPE_CHECKING:  # tensorflow takes seconds, for the tests that ask for it only
+    from exported import Exported
 
 # The same examples on every run, and no verdict about the machine's speed.
 settings.register_profile("tickcast", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,3 +56,49 @@ def topic(broker: Broker, request: pytest.FixtureRequest) -> Callable[..., str]:
         return name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], Exported]":
+    """`exported(family)` is a small Keras model of the family and its bundle, made when first asked for."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    @functools.cache
+    def make(family: str) -> "Exported":
+        import exported
+
+        return exported.export(family, folder)
+
+    return make
+
+
+@pytest.fixture
+def job(broker: Broker, topic: Callable[..., str], tmp_path: Path) -> Iterator[Callable[..., Job]]:
+    """`job(bundle, partitions=1, of=None)`: new topics for a group; with `of`, the input is that job's."""
+
+    def make(bundle: Path, partitions: int = 1, of: Job | None = None) -> Job:
+        source = of.input_topic if of else topic(partitions, label="ticks")
+        output, dead_letters = topic(partitions, label="forecasts"), topic(label="dead-letters")
+        files = tmp_path / output
+        files.mkdir()
+        made = Job(broker.bootstrap_servers, source, output, dead_letters, bundle, files)
+        readers.enter_context(made.reader)
+        return made
+
+    with contextlib.ExitStack() as readers:
+        yield make
+
+
+@pytest.fixture
+def start_daemon() -> Iterator[Callable[..., DaemonProcess]]:
+    """`start_daemon(config)` starts a daemon; all are gone after the test, and their logs shown if it failed."""
+    started: list[DaemonProcess] = []
+
+    def start(config: Path, environment: Mapping[str, str] | None = None) -> DaemonProcess:
+        started.append(DaemonProcess(config, environment))
+        return started[-1]
+
+    yield start
+    for daemon in started:
+        daemon.kill()
+        sys.stdout.write(f"--- {daemon.log_path.name}\n{daemon.text()}\n")

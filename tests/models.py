@@ -37,7 +37,7 @@ def trained(family: str, settings: FamilySettings = SMALL) -> keras.Model:
     model = families.build(family, WINDOW, features, len(HORIZONS), SCALE, settings)
     core = families.core_of(model)
     targets = tf.constant(np.random.default_rng(1).normal(size=(32, len(HORIZONS))), tf.float32)
-    core.compile(keras.optimizers.Adam(0.05), "mse")
+    core.compile(keras.optimizers.Adam(0.05), "mse", run_eagerly=True)  # one step: tracing takes longer
     core.train_on_batch(features(tf.constant(asked)), targets)
     return model
 

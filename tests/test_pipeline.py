@@ -11,7 +11,7 @@ from pipelines import Line, config_with
 from tickcast import audit, records
 from tickcast.clients import OffsetRange, Partition
 from tickcast.commit_note import parse
-from tickcast.errors import DeliveryError
+from tickcast.errors import BrokerError, DeliveryError
 from tickcast.manifest import WindowRules
 from toy_engine import ToyEngine
 
@@ -160,6 +160,26 @@ def test_a_record_that_is_finally_not_delivered_ends_the_loop_without_a_commit()
     with pytest.raises(DeliveryError):
         line.turn()
     assert cluster.committed[INPUT].offset == 0
+
+
+@pytest.mark.parametrize("fails", ["run", "send"])
+def test_a_turn_that_breaks_off_commits_nothing_of_it_on_the_way_out(fails):
+    cluster = _ticks(4)
+    line, client, engine = _line(cluster)
+    line.turn(2)
+    before = cluster.committed[INPUT].offset
+    for index in range(6):
+        body = {"symbol": "A", "event_time_ns": 1_700_000_000_010_000_000 + index, "value": 3}
+        cluster.append(INPUT, msgspec.json.encode(body))
+
+    def fail(*_: object) -> None:
+        raise BrokerError("refused")
+
+    setattr(*((engine, "features") if fails == "run" else (client, "send")), fail)
+    with pytest.raises(BrokerError):
+        line.turn()
+    client.close(1.0)
+    assert (before, cluster.committed[INPUT].offset) == (4, 4)
 
 
 def test_a_tick_whose_carry_is_ready_takes_the_finish_path():

@@ -1,9 +1,16 @@
 """Providers: the one asked for, or an error that says why not; never another one in silence."""
 
+import models
 import pytest
+from check_provider import check_provider
 from tickcast import providers
 from tickcast.errors import ProviderError
-from tickcast.providers import Provider
+from tickcast.providers import PROVIDERS, Provider
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_the_provider_fulfils_the_contract(name):
+    check_provider(name, models.draft("additive"))
 
 
 def _provider(name, hindrance):

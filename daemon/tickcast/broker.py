@@ -24,6 +24,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from tickcast import broker_child, kafka_jars
 from tickcast.errors import BrokerError
+from tickcast.kafka_python_settings import opened
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_S = 60.0  # 4 s are usual; a loaded continuous-integration machine has been seen to take 20
@@ -160,7 +161,7 @@ class Broker:
     def admin(self) -> Iterator[KafkaAdminClient]:
         """An administration client; what the broker refuses comes out as BrokerError."""
         try:
-            with KafkaAdminClient(bootstrap_servers=self.bootstrap_servers) as admin:
+            with self._admin_client() as admin:
                 yield admin
         except kafka.errors.KafkaError as error:
             raise BrokerError(f"{self.bootstrap_servers}: {error}") from error
@@ -247,7 +248,7 @@ class Broker:
                 (HOST, self._port), PROBE_TIMEOUT_S
             ).close()  # cheaper than a client, while it boots
             timeout_ms = int(PROBE_TIMEOUT_S * 1000)
-            with KafkaAdminClient(bootstrap_servers=self.bootstrap_servers, bootstrap_timeout_ms=timeout_ms) as admin:
+            with self._admin_client(bootstrap_timeout_ms=timeout_ms) as admin:
                 return bool(admin.describe_cluster()["brokers"])
         except OSError:
             return False
@@ -255,6 +256,9 @@ class Broker:
             if error.retriable:
                 return False
             raise BrokerError(f"{self.bootstrap_servers}: {error}") from error
+
+    def _admin_client(self, **settings: int) -> KafkaAdminClient:
+        return opened(KafkaAdminClient, {"bootstrap_servers": self.bootstrap_servers, **settings})
 
     def _log_end(self) -> str:
         return _end_of(self.log_path.read_text("utf-8", "replace"))

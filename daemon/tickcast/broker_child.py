@@ -17,6 +17,7 @@ import sys
 
 
 def main(parent_pid: int, scratch: str, command: list[str]) -> None:
+    """Never returns, unless the parent is gone already: this process becomes `command`."""
     parent = os.pidfd_open(parent_pid)
     if os.getppid() != parent_pid:
         return  # gone before it could be watched, and its number perhaps another's

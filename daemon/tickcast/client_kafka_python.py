@@ -1,37 +1,31 @@
 """The default Kafka client, kafka-python: pure Python, so that nothing but pip is needed.
 
-Stages `poll`, `produce` and `commit` of the way of a tick; the contract is `clients.Client`.
-
-How a rebalance reaches the thread in `poll`: kafka-python calls its listener on the thread of its event loop, for which
-the polling thread waits meanwhile, so a listener that waited for the polling thread would wait for ever. `_Notes` only
-writes down what happened, having first paused what is new. `poll` tells the pipeline before its next turn. The group
-waits for that all the same: under the cooperative protocol (KIP-429) others get what we give up at the *next* join, and
-only another turn of ours joins. For this reason `poll` takes single turns, `_poll_once`: `KafkaConsumer.poll` takes as
-many as its timeout allows, and the second one would give partitions away before the pipeline has heard of it.
+Stages `poll`, `produce` and `commit` of the way of a tick; the contract is `clients.Client`. How rebalances reach the
+polling thread: `kafka_python_membership`.
 """
 
 import time
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import kafka
 from kafka import errors
 from kafka.admin import KafkaAdminClient
-from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.structs import MemberState, OffsetAndMetadata, TopicPartition
-from kafka.util import Timer
+from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from tickcast import log
 from tickcast.clients import Committed, Headers, OffsetRange, OnDelivery, Partition, RebalanceListener, Record
 from tickcast.config import KafkaConfig
 from tickcast.errors import BrokerError, OffsetOutOfRangeError, OwnershipLostError
+from tickcast.kafka_python_membership import Membership, Note
 from tickcast.kafka_python_producer import Producer
-from tickcast.kafka_python_settings import consumer_settings
+from tickcast.kafka_python_settings import consumer_settings, opened
 
-# Longest single turn: a rebalance that completes early in a turn is told at its end.
+# The longest wait for records between two looks at the group.
 TURN_MAX_S = 0.05
+# The same while a join is under way, whose end is to be noticed.
+TURN_JOINING_MAX_S = 0.005
 # After an error that heals by itself, so that a cluster that is away is not asked in a busy loop.
 RETRY_PAUSE_S = 0.1
 # To say what a partition holds when our position is outside of it.
@@ -60,28 +54,27 @@ class KafkaPythonClient:
         self._unpositioned: set[Partition] = set()
         self._fenced = False
         with _answering("connect"):
-            # The producer first: unlike a consumer, it leaves no thread behind when the cluster does not answer.
             self._producer = Producer(config, instance_id)
             try:
-                self._consumer = kafka.KafkaConsumer(**consumer_settings(config, instance_id))
+                self._consumer = opened(kafka.KafkaConsumer, consumer_settings(config, instance_id))
             except errors.KafkaError:
                 self._producer.close(0.0, CLOSE_TIMEOUT_MIN_S)
                 raise
-        self._notes = _Notes(self._consumer)
+        self._membership = Membership(self._consumer)
 
     # -- consuming
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
-        """See `Client`. Nothing is sent before the first `poll`."""
+        """See `Client`. The group is joined by the first `poll`."""
         self._listener = listener
-        self._consumer.subscribe(topics=list(topics), listener=self._notes)
+        self._membership.subscribe(topics)
 
     def poll(self, timeout_s: float, records_max: int) -> list[Record]:
         """See `Client`. Raises OffsetOutOfRangeError where a partition no longer holds what comes next."""
         deadline_s = time.monotonic() + timeout_s
         while True:
             self._tell()
-            batches = self._turn(max(0.0, min(deadline_s - time.monotonic(), TURN_MAX_S)), records_max)
+            batches = self._turn(max(0.0, deadline_s - time.monotonic()), records_max)
             if batches or time.monotonic() >= deadline_s:
                 break
         self._tell()
@@ -148,13 +141,12 @@ class KafkaPythonClient:
     def partitions_of(self, topic: str, timeout_s: float) -> frozenset[int]:
         """See `Client`. Through a connection of its own: the consumer's question has no time limit."""
         timeout_ms = max(1, int(timeout_s * 1_000))
-        servers = self._config.bootstrap_servers.split(",")
-        with (
-            _answering(f"partitions of {topic}"),
-            KafkaAdminClient(
-                bootstrap_servers=servers, bootstrap_timeout_ms=timeout_ms, request_timeout_ms=timeout_ms
-            ) as admin,
-        ):
+        settings = {
+            "bootstrap_servers": self._config.bootstrap_servers.split(","),
+            "bootstrap_timeout_ms": timeout_ms,
+            "request_timeout_ms": timeout_ms,
+        }
+        with _answering(f"partitions of {topic}"), opened(KafkaAdminClient, settings) as admin:
             (description,) = admin.describe_topics([topic])
         error = errors.for_code(description["error_code"])
         if error is errors.UnknownTopicOrPartitionError:
@@ -178,8 +170,8 @@ class KafkaPythonClient:
     def commit(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:
         """See `Client`. A join that is under way is completed first: in the middle of one nobody may commit."""
         deadline_s = time.monotonic() + timeout_s
-        self._complete_join(deadline_s)
-        foreign = offsets.keys() - (self._owned - self._notes.lost())
+        self._membership.complete_join(deadline_s)
+        foreign = offsets.keys() - (self._owned - self._membership.lost())
         if foreign:
             raise OwnershipLostError(f"not ours to commit: {', '.join(sorted(map(_name, foreign)))}")
         rows = {
@@ -197,24 +189,25 @@ class KafkaPythonClient:
         """See `Client`. A static member does not leave (KIP-345): its partitions wait `session_timeout_ms` for it."""
         deadline_s = time.monotonic() + timeout_s
         try:
-            self._complete_join(deadline_s)
+            self._membership.complete_join(deadline_s)
             self._tell()
             self._give_up_all()
         finally:
-            self._notes.closing = True
             try:
                 with _answering("close"):
-                    self._consumer.close(autocommit=False, timeout_ms=_left_ms(deadline_s, CLOSE_TIMEOUT_MIN_S))
+                    self._membership.close(_left_ms(deadline_s, CLOSE_TIMEOUT_MIN_S))
             finally:
                 self._producer.close(deadline_s, CLOSE_TIMEOUT_MIN_S)
 
     # -- private
 
     def _turn(self, timeout_s: float, records_max: int) -> dict[TopicPartition, list[Any]]:
+        """One look at the group, and one at the records; with neither, at most `timeout_s` of waiting for records."""
         if self._fenced:
             raise OwnershipLostError(f"another process is in the group as {self._instance_id!r}")
         try:
-            batches: dict[TopicPartition, list[Any]] = self._consumer._poll_once(Timer(timeout_s * 1_000), records_max)
+            self._membership.step()
+            return {} if self._membership.notes else self._fetch(timeout_s, records_max)
         except errors.OffsetOutOfRangeError as error:
             raise self._out_of_range(error) from error
         except errors.KafkaError as error:
@@ -223,12 +216,25 @@ class KafkaPythonClient:
             self._log.warning("poll failed, trying again", error=str(error))
             time.sleep(min(timeout_s, RETRY_PAUSE_S))
             return {}
-        return batches
+
+    def _fetch(self, timeout_s: float, records_max: int) -> dict[TopicPartition, list[Any]]:
+        fetcher = self._consumer._fetcher
+        fetcher.maybe_validate_positions()  # KIP-320: notice where a new leader's log is shorter than what we have read
+        fetcher.validate_offsets_if_needed()
+        if not fetcher._next_partition_records:
+            # kafka-python puts what is left of a paused partition's records aside and takes them up again only where
+            # this is None; it leaves the finished records of the partition before in it, and the partition stalls.
+            fetcher._next_partition_records = None
+        wait_s = min(timeout_s, TURN_JOINING_MAX_S if self._membership.joining else TURN_MAX_S)
+        batches, idle = fetcher.fetch_records(records_max, timeout_ms=wait_s * 1_000)
+        if idle and not batches:
+            time.sleep(min(wait_s, TURN_JOINING_MAX_S))  # nothing to wait for: no partition, or all of them paused
+        return dict(batches)
 
     def _tell(self) -> None:
         """Pass the notes on to the pipeline, in the order in which things happened."""
-        while self._notes.pending:
-            note = self._notes.pending.popleft()
+        while self._membership.notes:
+            note = self._membership.notes.popleft()
             assert self._listener is not None
             if note.what == "assigned":
                 self._owned |= note.partitions
@@ -245,30 +251,12 @@ class KafkaPythonClient:
         self._owned -= partitions
         self._unpositioned -= partitions
 
-    def _complete_join(self, deadline_s: float) -> None:
-        """Take turns until a join that is under way is through; what it changes is told at the next `poll`.
-
-        It must never begin one: partitions would go before the pipeline has heard of it.
-        """
-        if self._state() is not MemberState.REBALANCING:
-            return
-        to_resume = self._consumer.assignment() - self._consumer.paused()
-        self._consumer.pause(*to_resume)  # a turn must not take records that nobody is there to receive
-        while self._state() is MemberState.REBALANCING and time.monotonic() < deadline_s:
-            self._turn(min(TURN_MAX_S, deadline_s - time.monotonic()), 1)
-        self._consumer.resume(*(to_resume & self._consumer.assignment()))
-
-    def _state(self) -> str:
-        state: str = self._consumer.group_metadata().state
-        return state
-
     def _give_up_all(self) -> None:
         owned = frozenset(self._owned)
         if not owned:
             return
-        gone = self._fenced or self._state() is MemberState.UNJOINED
-        note: Literal["lost", "revoked"] = "lost" if gone else "revoked"
-        self._notes.pending.append(_Note(note, owned))
+        ousted = self._fenced or self._membership.ousted
+        self._membership.notes.append(Note("lost" if ousted else "revoked", owned))
         self._tell()
 
     def _still_assigned(self, partitions: Collection[Partition]) -> list[TopicPartition]:
@@ -286,43 +274,6 @@ class KafkaPythonClient:
                 for partition, position in positions.items()
             )
         )
-
-
-class _Note(NamedTuple):
-    """One thing the group decided."""
-
-    what: Literal["assigned", "revoked", "lost"]
-    partitions: frozenset[Partition]
-
-
-class _Notes(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
-    """Writes down, on the event loop's thread, what the group decided. A rebalance adds at most three notes."""
-
-    def __init__(self, consumer: kafka.KafkaConsumer) -> None:
-        self.pending: deque[_Note] = deque()
-        self.closing = False  # what closing gives up, the pipeline has been told before
-        self._consumer = consumer
-
-    def lost(self) -> set[Partition]:
-        """Partitions that the pipeline does not know yet to be lost."""
-        return {partition for note in list(self.pending) if note.what == "lost" for partition in note.partitions}
-
-    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Keep the new ones from being read, or positioned by the library, until the pipeline has placed them."""
-        for topic_partition in assigned:
-            self._consumer.pause(topic_partition)
-            self._consumer.seek(topic_partition, 0)
-        self._write("assigned", assigned)
-
-    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        self._write("revoked", revoked)
-
-    def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
-        self._write("lost", lost)
-
-    def _write(self, what: Literal["assigned", "revoked", "lost"], changed: Collection[TopicPartition]) -> None:
-        if changed and not self.closing:
-            self.pending.append(_Note(what, frozenset(Partition(*each) for each in changed)))
 
 
 @contextmanager

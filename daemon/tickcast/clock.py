@@ -21,10 +21,13 @@ class SystemClock:
     """The host's clocks."""
 
     def wall_ns(self) -> int:
+        """See `Clock`."""
         return time.time_ns()
 
     def monotonic_ns(self) -> int:
+        """See `Clock`."""
         return time.monotonic_ns()
 
     def sleep(self, seconds: float) -> None:
+        """See `Clock`."""
         time.sleep(seconds)

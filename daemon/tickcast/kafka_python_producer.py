@@ -12,7 +12,7 @@ from kafka import errors
 from tickcast.clients import Headers, OnDelivery
 from tickcast.config import KafkaConfig
 from tickcast.errors import BrokerError, DeliveryError
-from tickcast.kafka_python_settings import NULL, producer_settings
+from tickcast.kafka_python_settings import NULL, opened, producer_settings
 
 
 class Producer:
@@ -20,7 +20,7 @@ class Producer:
 
     def __init__(self, config: KafkaConfig, instance_id: str) -> None:
         """Raises kafka-python's errors where the cluster does not answer."""
-        self._producer = kafka.KafkaProducer(**producer_settings(config, instance_id))
+        self._producer = opened(kafka.KafkaProducer, producer_settings(config, instance_id))
         self._unanswered = 0
         self._answered = threading.Condition()
 

@@ -1,11 +1,14 @@
-"""What kafka-python's consumer and producer are told, each setting on purpose.
+"""What kafka-python's consumer and producer are told, each setting on purpose, and how they are opened.
 
-Stages `poll` and `produce` of the way of a tick; used by `client_kafka_python` alone.
+Stages `poll` and `produce` of the way of a tick; used by `client_kafka_python` and its parts, and by the broker.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
+from kafka import errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.net.compat import KafkaNetClient
 from kafka.serializer import Serializer
 
 from tickcast.config import KafkaConfig
@@ -31,6 +34,26 @@ class NullSerializer(Serializer):  # type: ignore[misc]  # kafka-python has no t
 
     def serialize(self, topic: str, headers: object, data: Any) -> bytes | None:
         return None if data is NULL else data
+
+
+def opened(kind: Callable[..., Any], settings: dict[str, Any]) -> Any:
+    """`kind(**settings)`, one of kafka-python's clients. Raises its error where the cluster does not answer.
+
+    Nothing stays behind then, as sockets and a thread would if kafka-python were left alone with it.
+    """
+    connections: list[Any] = []
+
+    def connect(*args: Any, **kwargs: Any) -> Any:
+        connections.append(KafkaNetClient(*args, **kwargs))
+        return connections[-1]
+
+    try:
+        return kind(kafka_client=connect, **settings)
+    except errors.KafkaError:
+        for connection in connections:
+            connection._net.stop()
+            connection.close()
+        raise
 
 
 def consumer_settings(config: KafkaConfig, instance_id: str) -> dict[str, Any]:

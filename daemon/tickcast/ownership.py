@@ -107,6 +107,11 @@ class Ownership:
             if offsets:
                 self._checkpoint = Checkpoint(self._deliveries.opened, offsets)
 
+    def abandon(self) -> None:
+        """Forget every partition, uncommitted: a turn broke off, and positions may be ahead of what was sent."""
+        self._checkpoint = None
+        self._drop(tuple(self.states))
+
     def measure(self) -> None:
         """Update the partitions' gauges. Asks the broker for the partitions' ends: a round trip."""
         try:

@@ -71,6 +71,7 @@ class TopicReader:
         """
         left = {TopicPartition(*p): held.end for p, held in ranges.items() if held.end > held.first}
         self._consumer.assign(list(left))
+        self._consumer.resume(*left)  # paused at the end of the read before, where there was one
         for partition, held in ranges.items():
             if held.end > held.first:
                 self._consumer.seek(TopicPartition(*partition), held.first)

@@ -23,6 +23,9 @@ from tickcast.manifest import Tensor
 OPSET = 18
 
 CONTROL_FLOW = ("Loop", "Scan", "If")
+# What may follow a feature row's cast to float32.
+AFTER_LAST_CAST = ("Clip", "Identity")
+
 STANDARD_DOMAINS = ("", "ai.onnx")
 DTYPES: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
 
@@ -44,8 +47,8 @@ class Shape:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     lstm_nodes: int = 0  # LSTM operators; a traced loop in their place would be many times slower
-    casts_to_float32: int = 0  # of float64 values: the features' last step, nothing before it
-    foreign: bool = False  # any operators that onnxruntime runs; the two counts above do not matter
+    float64_until: str = ""  # the output that is computed in float64 up to its last step; none: no float64 at all
+    foreign: bool = False  # any operators that onnxruntime runs; the two expectations above do not matter
 
 
 def hide_gpu() -> None:
@@ -153,11 +156,17 @@ def _drop_unread(graph: onnx.GraphProto) -> None:
     read = {value.name for value in graph.output}
     for node in reversed(graph.node):  # in topological order, so every reader of a node comes before it here
         if not read.isdisjoint(node.output):
-            read.update(node.input)
+            read.update(_read_by(node))
     for nodes in (graph.node, graph.initializer):
         kept = [n for n in nodes if not read.isdisjoint(n.output if isinstance(n, onnx.NodeProto) else (n.name,))]
         del nodes[:]
         nodes.extend(kept)
+
+
+def _read_by(node: onnx.NodeProto) -> set[str]:
+    """Names a node reads, those that a Loop's or an If's body takes from outside included."""
+    bodies = [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+    return set(node.input).union(*(_read_by(inner) for body in bodies for inner in body.node))
 
 
 @contextmanager
@@ -225,10 +234,21 @@ def _operator_problems(model: onnx.ModelProto, shape: Shape) -> list[str]:
     lstm_nodes = sum(node.op_type == "LSTM" for node in nodes)
     if lstm_nodes != shape.lstm_nodes:
         problems.append(f"{lstm_nodes} LSTM operators, expected {shape.lstm_nodes}")
-    casts = len(_casts_from_float64(model))
-    if casts != shape.casts_to_float32:
-        problems.append(f"{casts} casts from float64 to float32, expected {shape.casts_to_float32}")
-    return problems
+    return problems + _precision_problems(model, shape.float64_until)
+
+
+def _precision_problems(model: onnx.ModelProto, output: str) -> list[str]:
+    """What float64 there is goes down to float32 once, right before `output`: nothing was computed in less."""
+    casts = [node.output[0] for node in _casts_from_float64(model)]
+    if len(casts) != bool(output):
+        return [f"{len(casts)} casts from float64 to float32, expected {int(bool(output))}"]
+    if not output:
+        return []
+    producer = {name: node for node in model.graph.node for name in node.output}
+    name = output
+    while producer[name].op_type in AFTER_LAST_CAST:
+        name = producer[name].input[0]
+    return [] if name in casts else [f"{output} is not cast to float32 by its last step"]
 
 
 def _casts_from_float64(model: onnx.ModelProto) -> list[onnx.NodeProto]:

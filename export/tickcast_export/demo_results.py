@@ -79,11 +79,11 @@ class Results:
 class _Rows:
     """A symbol's rows while they are read; arrays, since a million Python tuples would take a gigabyte."""
 
-    offsets: array[int] = field(default_factory=lambda: array("q"))
-    event_time_ns: array[int] = field(default_factory=lambda: array("q"))
-    run: array[int] = field(default_factory=lambda: array("q"))
-    mid: array[float] = field(default_factory=lambda: array("d"))
-    pairs: array[float] = field(default_factory=lambda: array("d"))
+    offsets: "array[int]" = field(default_factory=lambda: array("q"))
+    event_time_ns: "array[int]" = field(default_factory=lambda: array("q"))
+    run: "array[int]" = field(default_factory=lambda: array("q"))
+    mid: "array[float]" = field(default_factory=lambda: array("d"))
+    pairs: "array[float]" = field(default_factory=lambda: array("d"))
     runs: int = 0
 
     def take(self, tick: Tick, decision: Decision, reference: list[int]) -> None:

@@ -1,7 +1,7 @@
 """Models that tickcast did not train: any Keras or ONNX file with one input [batch, window, columns].
 
-Their rows are raw columns cast to float32, so a window is as many ticks as rows, none only primes, and there is a
-window graph and no other.
+Their rows are raw columns cast to float32: a window is as many ticks as rows, in golden windows too, and there is a
+window graph and no other. (A live run's first tick still only primes: the window rules are the same for every model.)
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ from tickcast_export.certificate import Reference, keras_reference
 from tickcast_export.conversion import LOAD_ERRORS, Shape, check, convert, interface
 
 KERAS_SUFFIXES = (".keras", ".h5")
+
+PREFIX = "model/"
 
 Sizes = Sequence[int | None]
 
@@ -70,7 +72,7 @@ def _read_onnx(path: Path, columns: int, window: int | None) -> Foreign:
         raise UsageError(f"{path}: its input and output must be float32")
     shape = _shape(path, [_open(t) for t in inputs], [_open(t) for t in outputs], columns, window)
     reference = _onnx_reference(path, model, inputs[0].name)
-    _rename(model.graph, inputs[0].name, outputs[0].name, shape)
+    model = _renamed(model, inputs[0].name, outputs[0].name, shape)
     check(model, shape)
     return Foreign(model, *_sizes(shape), "onnxruntime-cpu", reference)
 
@@ -119,16 +121,17 @@ def _onnx_reference(path: Path, model: onnx.ModelProto, name: str) -> Reference:
     return answer
 
 
-def _rename(graph: onnx.GraphProto, taken: str, given: str, shape: Shape) -> None:
-    """Give input and output our names and shapes (constants listed as inputs, as before IR version 4, no longer are).
+def _renamed(model: onnx.ModelProto, taken: str, given: str, shape: Shape) -> onnx.ModelProto:
+    """The model with our names and shapes for its input and output.
 
-    By Identity nodes, since graphs inside may read the old names; onnxruntime drops those.
+    Its own names all get a prefix, so that none is one of ours; Identity nodes, which onnxruntime drops, lead from one
+    to the other.
     """
-    rows, forecast = shape.inputs[0], shape.outputs[0]
-    if taken != rows.name:
-        graph.node.insert(0, onnx.helper.make_node("Identity", [rows.name], [taken]))
-    if given != forecast.name:
-        graph.node.append(onnx.helper.make_node("Identity", [given], [forecast.name]))
+    renamed: onnx.ModelProto = onnx.compose.add_prefix(model, PREFIX)
+    graph, rows, forecast = renamed.graph, shape.inputs[0], shape.outputs[0]
+    graph.node.insert(0, onnx.helper.make_node("Identity", [rows.name], [PREFIX + taken]))
+    graph.node.append(onnx.helper.make_node("Identity", [PREFIX + given], [forecast.name]))
     for values, tensor in ((graph.input, rows), (graph.output, forecast)):
-        del values[:]
+        del values[:]  # constants among the inputs, as before ONNX IR version 4, need no entry
         values.append(onnx.helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, tensor.shape))
+    return renamed

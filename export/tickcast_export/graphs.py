@@ -26,7 +26,9 @@ def trace(model: keras.Model, card: ModelCard) -> dict[GraphRole, onnx.ModelProt
     """Every graph of the model. Raises BundleError where a graph is not what it must be."""
     features, cut = features_of(model), cut_of(model, card.family, card.settings)
     return {
-        "features": convert(lambda ticks: (features.rows(ticks),), Shape((_ticks(card),), (_row(card),), 0, 1)),
+        "features": convert(
+            lambda ticks: (features.rows(ticks),), Shape((_ticks(card),), (_row(card),), float64_until="row")
+        ),
         "window": convert(cut.window, _window_shape(card, cut)),
         "prefix": convert(cut.prefix, Shape((_rows(card, "rows"),), cut.carry, cut.lstm_layers)),
         "finish": convert(_finish(features, cut), _finish_shape(card, cut)),
@@ -51,7 +53,7 @@ def _finish(features: TickFeatures, cut: Cut) -> Callable[..., tuple[tf.Tensor, 
 
 
 def _finish_shape(card: ModelCard, cut: Cut) -> Shape:
-    return Shape((_ticks(card), *cut.carry), (_forecast(card), _row(card), *map(_next, cut.carry)), 0, 1)
+    return Shape((_ticks(card), *cut.carry), (_forecast(card), _row(card), *map(_next, cut.carry)), float64_until="row")
 
 
 def _window_shape(card: ModelCard, cut: Cut) -> Shape:

@@ -43,6 +43,8 @@ class ModelCard(BaseModel):
 
 def save(model: keras.Model, card: ModelCard, sample_ticks: NDArray[np.float64], path: Path) -> None:
     """Write the archive, whole or not at all. `sample_ticks` [n, window + 1, columns] are real windows of raw ticks."""
+    if sample_ticks.dtype != np.float64 or sample_ticks.shape[1:] != model.input_shape[1:]:
+        raise ValueError(f"sample ticks are {sample_ticks.dtype} {sample_ticks.shape}, the model's {model.input_shape}")
     if path.suffix != ".keras":
         raise UsageError(f"{path}: a model file is named *.keras")
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.keras")

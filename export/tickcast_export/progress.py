@@ -48,15 +48,18 @@ class LineProgress:
         self._console = console
 
     def started(self, epochs: int, steps: int) -> None:
+        """See `Progress`."""
         self._say(f"training: at most {epochs} epochs of {steps} steps")
 
     def stepped(self, share: float) -> None:
         """Too often for a line."""
 
     def epoch_ended(self, epoch: Epoch) -> None:
+        """See `Progress`."""
         self._say(epoch.text())
 
     def finished(self) -> None:
+        """See `Progress`."""
         self._say("training: done")
 
     def _say(self, text: str) -> None:

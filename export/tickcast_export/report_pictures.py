@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tickcast_export import svg
 from tickcast_export.demo_results import Results, Series, percentile
+from tickcast_export.figures import duration, signed
 from tickcast_export.scores import Score
 from tickcast_export.svg import Point, Scale
 
@@ -55,17 +56,17 @@ def stretch(series: Sequence[Series]) -> tuple[Series, slice] | None:
 
 
 def fans(series: Series, rows: slice, horizons: Sequence[int]) -> str:
-    """The mid over a stretch with forecast paths from every fifth tick; below, longest horizon against what happened."""
+    """The mid over a stretch, forecast paths from every fifth tick; below, longest horizon against what happened."""
     mid, forecast, happened = series.mid[rows], series.forecast[rows], series.happened[rows]
     paths = [_path(i, mid[i], forecast[i], horizons) for i in range(0, len(mid), FAN_EVERY)]
     x = Scale(0, len(mid) + horizons[-1], LEFT, WIDE - RIGHT)
     prices = Scale(*svg.spread([*mid, *(y for path in paths for _, y in path)]), 250, TOP)
-    form = _decimals(prices)
+    form, reach = _decimals(prices), float(np.abs(forecast).max())
     drawn = [svg.left_axis(prices, LEFT, WIDE - RIGHT, form)]
     drawn.append(svg.line(svg.steps([(x(i), prices(value)) for i, value in enumerate(mid)]), "mid"))
     for path in paths:
         (_, start), (_, end) = path[0], path[-1]
-        said = svg.title(f"from {form(start)}: {end - start:+.3g} in {horizons[-1]} ticks")
+        said = svg.title(f"from {form(start)}: {signed(end - start, reach)} in {horizons[-1]} ticks")
         drawn.append(svg.line([(x(i), prices(y)) for i, y in path], _direction("path", end - start), said))
     drawn.append(_changes(x, happened[:, -1], forecast[:, -1]))
     drawn.append(svg.text(f"change over the next {horizons[-1]} ticks", LEFT + 4, 286, "note"))
@@ -86,7 +87,7 @@ def calibration(results: Results) -> str:
     drawn.append(svg.text("perfect", x(reach) - 6, y(reach) + 26, "note", "end"))
     for said, seen, error in dots:
         drawn.append(svg.line([(x(said), y(seen - 2 * error)), (x(said), y(seen + 2 * error))], "whisker"))
-        words = svg.title(f"forecast {said:+.3g}, happened {seen:+.3g} ± {2 * error:.2g}")
+        words = svg.title(f"forecast {signed(said, reach)}, happened {signed(seen, reach)} ± {2 * error:.2g}")
         drawn.append(svg.tag("circle", words, cx=x(said), cy=y(seen), r=5, class_="dot"))
     return svg.picture(HALF, 330, "what happened against what was forecast, in tenths of the forecasts", *drawn)
 
@@ -131,23 +132,24 @@ def latency(results: Results) -> str:
 
 
 def attention(windows: Sequence[AttentionWindow]) -> str:
-    """One strip per window, oldest tick left: the darker, the more the forecast rests on that tick."""
+    """One strip per window, oldest tick left, shaded from the window's least weight to its greatest."""
     length = len(windows[0].weights)
     left, right = 132.0, WIDE - 150
     x = Scale(0, length, left, right)
     height = len(windows) * (STRIP_HEIGHT + STRIP_GAP) + 34
+    reach = max(abs(window.forecast) for window in windows)
     drawn = []
     for at, window in enumerate(windows):
         top = 4 + at * (STRIP_HEIGHT + STRIP_GAP)
         drawn.append(svg.text(window.symbol[:14], left - 12, top + 17, "value", "end"))
         for i, weight in enumerate(window.weights):
             said = svg.title(f"{length - 1 - i} ticks back: weight {weight:.3f}, mid {window.mid[i]:.10g}")
-            share = float(weight / window.weights.max())
+            share = float((weight - window.weights.min()) / (np.ptp(window.weights) or 1.0))
             box = (x(i) + 0.5, top, x(i + 1) - 0.5, top + STRIP_HEIGHT)
             drawn.append(svg.rectangle(*box, "cell", said, fill_opacity=0.04 + 0.96 * share))
         drawn.append(_mid_over(window, x, top))
         kind = _direction("value", window.forecast)
-        drawn.append(svg.text(f"forecast {window.forecast:+.3g}", right + 12, top + 17, kind))
+        drawn.append(svg.text(f"forecast {signed(window.forecast, reach)}", right + 12, top + 17, kind))
     drawn.append(svg.text(f"{length - 1} ticks back", left, height - 8, "note"))
     drawn.append(svg.text("newest tick", right, height - 8, "note", "end"))
     return svg.picture(WIDE, height, "attention weights over a few windows", *drawn)
@@ -163,18 +165,10 @@ def attention_profile(mean_weights: Array) -> str:
         said = svg.title(f"{length - 1 - i} ticks back: {100 * weight:.2f} %")
         drawn.append(svg.rectangle(x(i) + 1, y(weight), x(i + 1) - 1, y(0), "bar up", said, rx=1))
     drawn.append(svg.line([(x.start, y(1 / length)), (x.end, y(1 / length))], "ideal"))
-    drawn.append(svg.text("even", x.end - 4, y(1 / length) - 5, "note", "end"))
+    drawn.append(svg.text("even", x.start + 4, y(1 / length) - 5, "note"))
     drawn.append(svg.text(f"{length - 1} ticks back", x.start, 178, "note"))
     drawn.append(svg.text("newest tick", x.end, 178, "note", "end"))
     return svg.picture(WIDE, 190, "mean attention weight by place in the window", *drawn)
-
-
-def duration(microseconds: float) -> str:
-    """For people: 850 us, 3.2 ms, 1.4 s."""
-    for unit, size in (("s", 1e6), ("ms", 1e3)):
-        if abs(microseconds) >= 0.9995 * size:
-            return f"{microseconds / size:.3g} {unit}"
-    return f"{microseconds:.3g} µs"
 
 
 def _path(at: int, mid: float, forecast: Array, horizons: Sequence[int]) -> list[Point]:

@@ -33,9 +33,9 @@ class Market:
 
     ticks_per_s: float = 5.0  # of one symbol, on average
     volatility: float = 0.1  # noise in the value per tick
-    flow_push: float = 0.014  # standard deviation of the order flow's push per tick
+    flow_push: float = 0.01  # standard deviation of the order flow's push per tick
     flow_memory: float = 0.93  # what is left of the order flow after one tick
-    trend_push: float = 0.007  # the same for the trend
+    trend_push: float = 0.015  # the same for the trend
     trend_memory: float = 0.99
     hysteresis: float = 0.75  # how far the value strays from the quotes' centre before they follow
     queue_noise: float = 0.55  # of a queue's logarithm

@@ -97,7 +97,10 @@ def bottom_axis(scale: Scale, y: float, form: Format, about: int = 6) -> str:
     """Values below the drawing."""
     marks = [(scale(value), form(value)) for value in scale.ticks(about)]
     drawn = [line([(x, y), (x, y + TICK_LENGTH)], "axis") for x, _ in marks]
-    named = [text(words, x, y + TICK_LENGTH + 14, anchor="middle") for x, words in marks]
+    # The last one's words end with the drawing where they would reach over its edge.
+    named = [
+        text(words, x, y + TICK_LENGTH + 14, anchor="end" if x > scale.end - 1 else "middle") for x, words in marks
+    ]
     return line([(scale.start, y), (scale.end, y)], "axis") + "".join(drawn + named)
 
 

@@ -33,7 +33,7 @@ from tickcast_export.scores import Score, against_persistence, mean_ratio
 REFERENCE_COLUMNS = ("bid", "ask")
 # Enough for statistics to three digits; the rest of a long file would only take memory.
 STATISTICS_ROWS_MAX = 1_000_000
-STEPS_PER_EPOCH_MAX = 200  # so that early stopping and the progress bar see a long file more often than once a pass
+STEPS_PER_EPOCH_MAX = 400  # so that early stopping and the progress bar see a long file more often than once a pass
 EVALUATION_BATCH = 2_048  # faster by a third than the training batch, without a gradient to keep
 SAMPLE_WINDOWS = 256  # real windows that travel with the model, to certify its export by
 QUANTILES = np.linspace(0, 1, 21)  # of the reference quantiles: evenly spaced, so that their number says which they are
@@ -48,8 +48,8 @@ class TrainingSettings(BaseModel):
     network: FamilySettings = FamilySettings()
     horizons: tuple[int, ...] = Field(tuple(range(1, 11)), min_length=1, description="sampled ticks ahead")
     epochs: int = Field(20, ge=1, description="most epochs")
-    batch: int = Field(512, ge=1, description="windows per step")
-    steps_per_epoch: int | None = Field(None, ge=1, description="default: one pass, at most 200 steps")
+    batch: int = Field(256, ge=1, description="windows per step")
+    steps_per_epoch: int | None = Field(None, ge=1, description="default: one pass, at most 400 steps")
     time_budget_s: float | None = Field(None, gt=0, description="fitting ends after this; scoring comes on top")
     learning_rate: float = Field(2e-3, gt=0, description="Adam's, at the start; falls to 0 along half a cosine")
     clip_norm: float = Field(1.0, gt=0, description="longest gradient over all weights")
@@ -85,7 +85,9 @@ def train(
     The same seed gives the same weights, unless a time budget ends the fitting.
     """
     if rows.columns != COLUMNS:
-        raise UsageError(f"the families take the columns {', '.join(COLUMNS)}; the ticks have {', '.join(rows.columns)}")
+        raise UsageError(
+            f"the families take the columns {', '.join(COLUMNS)}; the ticks have {', '.join(rows.columns)}"
+        )
     keras.utils.set_random_seed(settings.seed)
     examples, layer = _examples(rows, split, rules.window, settings.horizons)
     horizons = len(settings.horizons)

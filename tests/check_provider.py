@@ -1,0 +1,52 @@
+"""What every execution provider must do: run on each entry of `PROVIDERS` by `test_providers.py`.
+
+Where a provider is hindered it must say by what, and refuse; what needs the device itself is then skipped.
+"""
+
+import numpy as np
+import pytest
+from tickcast import parity, providers
+from tickcast.bundle import Bundle
+from tickcast.config import InferenceConfig
+from tickcast.engine import Engine
+from tickcast.errors import ProviderError
+from tickcast.providers import PROVIDERS
+
+
+def check_provider(name: str, bundle: Bundle) -> None:
+    """Raises AssertionError where provider `name` breaks the contract; `bundle` has all four graphs."""
+    hindrance = PROVIDERS[name].hindrance()
+    if hindrance is not None:
+        _refuses_with_the_reason(name, hindrance)
+        pytest.skip(f"{name}: {hindrance}")
+    engine = Engine(bundle, InferenceConfig.model_validate({"provider": name}))
+    assert (engine.provider, engine.provider_reason) == (name, "")
+    _computes_what_was_certified(bundle, engine)
+    _answers_each_window_by_itself(bundle, engine)
+
+
+def _refuses_with_the_reason(name: str, hindrance: str) -> None:
+    assert hindrance.strip()
+    with pytest.raises(ProviderError) as refused:
+        providers.choose(name)
+    assert hindrance in str(refused.value)
+    assert providers.choose("auto").name != name
+
+
+def _computes_what_was_certified(bundle: Bundle, engine: Engine) -> None:
+    results = parity.check(bundle, engine)
+    assert {(result.path, result.batch > 1) for result in results} == {
+        (path, many) for path in ("window", "finish") for many in (False, True)
+    }
+    assert [result.describe() for result in results if not result.holds] == []
+
+
+def _answers_each_window_by_itself(bundle: Bundle, engine: Engine) -> None:
+    """Neither a window's neighbours in a run nor its place among them matter, beyond rounding."""
+    manifest = bundle.manifest
+    windows = np.random.default_rng(5).normal(size=(engine.batch_max + 3, manifest.rules.window, manifest.features))
+    rows = windows.astype(np.float32)
+    together, backwards = engine.window(rows), engine.window(rows[::-1].copy())[::-1]
+    alone = np.concatenate([engine.window(row[None]) for row in rows])
+    for other in (backwards, alone):
+        assert parity.errors(other, together, manifest.target_scale).max() <= manifest.certificate.tolerance
