@@ -1,5 +1,5 @@
-"""Fixtures that every test may ask for: the development broker, one for the whole session, and topics on it; a bundle of
-each model family, made once; daemons that do not outlive their test."""
+"""Fixtures that every test may ask for: the development broker, one for the whole session, and topics on it; a bundle
+of each model family, made once; daemons that do not outlive their test."""
 
 import contextlib
 import functools

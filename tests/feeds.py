@@ -1,4 +1,4 @@
-"""Ticks for the tests on a real broker: several symbols' books made up from a seed, and the producer that sends them."""
+"""Ticks for the tests on a real broker: several symbols' books made up from a seed, and what sends them."""
 
 import itertools
 import json

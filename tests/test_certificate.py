@@ -30,7 +30,7 @@ def test_a_reference_that_the_graphs_do_not_meet_is_refused(draft, value):
     forecast = draft.golden.forecast.copy()
     forecast[-1, 0] += np.float32(value)
     wrong = dataclasses.replace(draft, golden=Golden(draft.golden.ticks, forecast, draft.golden.kind))
-    with pytest.raises(BundleError, match="window path, 1 at once: .* FAILS"):
+    with pytest.raises(BundleError, match=r"window path, 1 at once: .* FAILS"):
         certificate.certify(wrong)
 
 
@@ -61,7 +61,7 @@ def test_an_own_answer_that_is_not_finite_is_refused_by_kind():
     def reference(ticks):
         return np.where(ticks[:, 0, :1] > 1e9, np.float32("nan"), np.float32(1))
 
-    with pytest.raises(BundleError, match="not finite for golden windows of kind huge$"):
+    with pytest.raises(BundleError, match=r"not finite for golden windows of kind huge$"):
         certificate.golden(extremes.book_windows(5), reference)
 
 

@@ -5,6 +5,7 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 from tickcast import __version__, cli, errors
@@ -29,6 +30,14 @@ def test_each_command_is_a_function_of_its_name_that_explains_itself(name, capsy
     out = capsys.readouterr().out
     assert f"tickcast {name}" in out
     assert " ".join(inspect.getdoc(function).split()[:3]) in out
+
+
+@pytest.mark.parametrize("name", ["train", "demo"])
+def test_every_registered_family_can_be_asked_for_and_no_other(name):
+    from tickcast_export.families import FAMILIES  # here: it takes seconds, and most tests need none of it
+
+    function = getattr(importlib.import_module(COMMANDS[name].module), name)
+    assert set(get_args(get_type_hints(function)["family"])) == set(FAMILIES)
 
 
 @pytest.mark.parametrize("asked", [(), ("--help",), ("-h",), ("help",)])

@@ -109,7 +109,7 @@ def test_output_of_another_shape_or_dtype_is_refused(changed, message):
 
 def test_missing_output_is_refused():
     second = FORECAST.model_copy(update={"name": "attention"})
-    with pytest.raises(BundleError, match="expected forecast .* attention"):
+    with pytest.raises(BundleError, match=r"expected forecast .* attention"):
         convert(lambda rows: (tf.reduce_sum(rows, axis=1),), Shape((ROWS,), (FORECAST, second)))
 
 

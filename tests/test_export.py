@@ -138,6 +138,8 @@ def test_foreign_onnx_file_is_its_own_reference(tmp_path, ticks):
         ({"batch": 1}, ("--window", "5"), "batch open"),
         ({"ticks": 5, "dtype": TensorProto.DOUBLE}, (), "must be float32|no valid ONNX file"),
         ({"ticks": 5}, ("--columns", "bid,ask"), "not .batch, 5, 2."),
+        ({"ticks": 5}, ("--columns", "bid,bid,ask"), "each once"),
+        ({"ticks": 5}, ("--columns", "bid,seconds_since_previous,ask"), "seconds_since_previous last"),
         ({"ticks": 5}, ("--horizons", "1,2,3"), "gives 2 values, --horizons names 3"),
         ({"ticks": 5}, ("--horizons", "soon,later"), "horizons"),
         ({"ticks": 5}, ("--target-scale", "-1"), "target_scale"),

@@ -59,7 +59,7 @@ def test_a_card_that_does_not_hold_is_refused_by_key(path):
 
 def test_a_card_of_another_model_is_refused(path):
     card = models.card("stacked").model_copy(update={"horizons": (1, 2)}).model_dump_json()
-    with pytest.raises(BundleError, match="takes .* and gives"):
+    with pytest.raises(BundleError, match=r"takes .* and gives"):
         model_card.load(without(path, model_card.CARD_ENTRY, card))
 
 

@@ -11,7 +11,7 @@ from tickcast import cli
 from tickcast.broker import Broker
 from tickcast.clients import Headers, OnDelivery
 from tickcast.errors import BrokerError, DeliveryError, UsageError
-from tickcast.replay import Encoder, FixedRate, Pace, Played, Recorded, TopicSink, play
+from tickcast.replay import Encoder, FixedRate, Pace, Played, Recorded, TopicSink, Unpaced, play
 from tickcast.windows import Tick
 
 SECOND = 1_000_000_000
@@ -62,10 +62,10 @@ def test_a_tick_from_the_past_neither_waits_nor_shifts_the_ticks_after_it() -> N
     assert played(ticks_at(0, 50, 20, 60), Recorded())[0].came_ms == [0, 50, 50, 60]
 
 
-def test_a_fixed_rate_is_even_and_zero_does_not_wait() -> None:
+def test_a_fixed_rate_is_even_and_no_pace_does_not_wait() -> None:
     ticks = ticks_at(0, 1, 900, 901)
     assert played(ticks, FixedRate(250))[0].came_ms == [0, 4, 8, 12]
-    assert played(ticks, FixedRate(0))[0].came_ms == [0, 0, 0, 0]
+    assert played(ticks, Unpaced())[0].came_ms == [0, 0, 0, 0]
 
 
 def test_the_schedule_does_not_slip_behind_a_slow_sink() -> None:
@@ -75,7 +75,7 @@ def test_the_schedule_does_not_slip_behind_a_slow_sink() -> None:
 
 
 def test_records_are_json_ticks_keyed_by_symbol() -> None:
-    sink, _ = played(ticks_at(0, 1), FixedRate(0))
+    sink, _ = played(ticks_at(0, 1), Unpaced())
     assert [key for key, _ in sink.records] == [b"A", b"B"]
     assert json.loads(sink.records[1][1]) == {"symbol": "B", "event_time_ns": 1_700_000_000_001_000_000, "last": 11.0}
     numbered = Encoder(("last",), with_sequence=True).encode(Tick(0, "A", 1, (2.0,), 77))
@@ -89,9 +89,26 @@ def test_interrupting_ends_the_playing_and_still_waits_for_the_answers() -> None
 
     clock = ManualClock()
     told: list[int] = []
-    summary = play(interrupted(), Encoder(("last",)), TimedSink(clock), FixedRate(0), clock, told.append)
+    summary = play(interrupted(), Encoder(("last",)), TimedSink(clock), Unpaced(), clock, told.append)
     assert summary.ticks == 2
     assert told == [2]
+
+
+def test_time_starts_with_the_first_tick_in_hand() -> None:
+    clock = ManualClock()
+
+    def slowly_read() -> Iterator[Tick]:
+        clock.advance(5.0)
+        yield from ticks_at(0, 10)
+
+    sink = TimedSink(clock)
+    summary = play(slowly_read(), Encoder(("last",)), sink, Recorded(), clock)
+    assert sink.came_ms == [5000, 5010]
+    assert summary.late_s_max == 0
+
+
+def test_no_ticks_make_an_empty_replay() -> None:
+    assert played([], Recorded())[1].ticks == 0
 
 
 def test_progress_is_told_a_few_times_a_second_and_at_the_end() -> None:
@@ -132,7 +149,7 @@ def test_a_failed_delivery_is_an_error_and_ends_the_replay() -> None:
 
     client, clock = ScriptedClient(third_fails), ManualClock()
     with pytest.raises(DeliveryError, match="a tick was not delivered: too large"):
-        play(ticks_at(0, 1, 2, 3, 4), Encoder(("last",)), sink_on(client, clock), FixedRate(0), clock)
+        play(ticks_at(0, 1, 2, 3, 4), Encoder(("last",)), sink_on(client, clock), Unpaced(), clock)
     assert client.sent == 3
 
 
@@ -140,7 +157,7 @@ def test_too_many_unanswered_records_hold_the_replay_until_it_gives_up() -> None
     client, clock = ScriptedClient(lambda number, on_delivery: None), ManualClock()
     began_ns = clock.monotonic_ns()
     with pytest.raises(BrokerError, match="no acknowledgement within 2 s"):
-        play(ticks_at(*range(20)), Encoder(("last",)), sink_on(client, clock, 10), FixedRate(0), clock)
+        play(ticks_at(*range(20)), Encoder(("last",)), sink_on(client, clock, 10), Unpaced(), clock)
     assert client.sent == 10
     assert (clock.monotonic_ns() - began_ns) / SECOND == pytest.approx(2.0, abs=0.01)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tickcast import clients, codec, config, errors, providers, records, reference
 from tickcast.reference import EXAMPLE, README
+from tickcast.tick_columns import BOOK_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 DAEMON = ROOT / "daemon" / "tickcast"
@@ -26,6 +27,7 @@ HOMES = {
     "kafka": {
         "broker",
         "client_kafka_python",
+        "kafka_python_membership",
         "kafka_python_producer",
         "kafka_python_settings",
         "topic_reader",
@@ -85,8 +87,14 @@ def _inherits_its_contract(node: ast.ClassDef) -> bool:
     return any(ast.unparse(base) not in ("Protocol", "NamedTuple", "Exception") for base in node.bases)
 
 
-def _tracked() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+def _files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if listed.returncode != 0:
         pytest.skip("not a git checkout")
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
@@ -122,6 +130,18 @@ def test_the_example_configuration_loads_and_its_comments_are_the_defaults(tmp_p
             assert set(sections[name]) == set(inner.model_fields)
         else:
             assert name in sections
+
+
+def test_the_readme_s_configuration_reads_the_exchange_message_it_shows(tmp_path):
+    blocks = re.findall(r"```(\w+)\n(.*?)```", (ROOT / README).read_text("utf-8"), flags=re.DOTALL)
+    desk, mapping = (text for language, text in blocks if language == "toml")
+    (message,) = (text for language, text in blocks if language == "json")
+    file = tmp_path / "desk.toml"
+    file.write_text(desk + mapping)
+    settings = config.load(file, {})
+    record = clients.Record(clients.Partition("ticks", 0), 7, 1_700_000_000_123, None, message.encode(), ())
+    tick = codec.decoder(settings.input, BOOK_COLUMNS).decode(record)
+    assert tick == (7, "BTCUSDT", 1_700_000_000_123_000_000, (61837.63, 61837.64, 3.7, 1.5), 1)
 
 
 def test_every_header_of_a_record_is_documented():
@@ -281,7 +301,7 @@ def _normal(name: str) -> str:
 
 def test_no_file_knows_the_machine_it_was_written_on():
     found = []
-    for path in _tracked():
+    for path in _files():
         if path.suffix in (".png", ".gz") or path == Path(__file__):
             continue
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):

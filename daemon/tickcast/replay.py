@@ -4,7 +4,8 @@ Open loop: a tick is due at a fixed time after the start, whatever became of tho
 is late the next ticks follow at once, and the summary says how late it got; the schedule never slips.
 """
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -33,15 +34,22 @@ class Sink(Protocol):
 class Pace(Protocol):
     """When ticks are due."""
 
-    def due_ns(self, tick: Tick) -> int:
-        """Nanoseconds after the start at which `tick` is due. Asked once for each tick, in order."""
+    def due_ns(self, tick: Tick) -> int | None:
+        """Nanoseconds after the start at which `tick` is due; None: at once. Asked once for each tick, in order."""
+
+
+class Unpaced:
+    """As fast as the sink takes them."""
+
+    def due_ns(self, tick: Tick) -> None:
+        """There is no schedule to be behind."""
 
 
 class FixedRate:
-    """So many ticks a second, evenly; 0: all at once, as fast as the sink takes them."""
+    """So many ticks a second, evenly."""
 
     def __init__(self, ticks_per_s: float) -> None:
-        self._interval_ns = NANOSECONDS / ticks_per_s if ticks_per_s else 0.0
+        self._interval_ns = NANOSECONDS / ticks_per_s
         self._asked = 0
 
     def due_ns(self, tick: Tick) -> int:
@@ -79,7 +87,7 @@ class Played(NamedTuple):
 
     ticks: int  # acknowledged
     seconds: float  # from the first to the last acknowledgement
-    late_s_max: float  # how far behind its schedule a tick was handed over, at most
+    late_s_max: float  # how far behind its schedule a tick was handed over, at most; 0 where there is none
 
 
 @dataclass(frozen=True)
@@ -107,13 +115,17 @@ def play(
 ) -> Played:
     """Send each tick when it is due, keyed by symbol, and wait for all answers. `tell` hears how many were sent.
 
-    Ctrl-C ends the playing, not the waiting. Raises BrokerError as soon as one tick was not delivered.
+    Time starts with the first tick in hand. Ctrl-C ends the playing, not the waiting for answers. Raises BrokerError as
+    soon as one tick was not delivered.
     """
-    start_ns = told_ns = clock.monotonic_ns()
+    ticks, start_ns = _started(ticks, clock)
+    told_ns = start_ns
     late_ns_max = sent = 0
     try:
         for tick in ticks:
-            late_ns_max = max(late_ns_max, _wait(start_ns + pace.due_ns(tick), clock))
+            due_ns = pace.due_ns(tick)
+            if due_ns is not None:
+                late_ns_max = max(late_ns_max, _wait(start_ns + due_ns, clock))
             sink.send(encoder.encode(tick), tick.symbol.encode())
             sent += 1
             if clock.monotonic_ns() - told_ns >= TOLD_INTERVAL_S * NANOSECONDS:
@@ -124,6 +136,13 @@ def play(
     tell(sent)
     acknowledged = sink.finish()
     return Played(acknowledged, (clock.monotonic_ns() - start_ns) / NANOSECONDS, late_ns_max / NANOSECONDS)
+
+
+def _started(ticks: Iterable[Tick], clock: Clock) -> tuple[Iterator[Tick], int]:
+    """The same ticks with the first one read, and when that was."""
+    remaining = iter(ticks)
+    first = list(itertools.islice(remaining, 1))
+    return itertools.chain(first, remaining), clock.monotonic_ns()
 
 
 def _wait(due_ns: int, clock: Clock) -> int:

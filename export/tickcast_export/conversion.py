@@ -19,14 +19,15 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from tickcast.errors import BundleError, UsageError
 from tickcast.manifest import Tensor
 
-# The newest that tf2onnx writes and all of whose operators here have CUDA kernels (onnxruntime#27729: not so from 21).
+# The newest that tf2onnx writes. From 21 on onnxruntime would run some operators on the CPU, with copies to and fro.
 OPSET = 18
 
 CONTROL_FLOW = ("Loop", "Scan", "If")
+STANDARD_DOMAINS = ("", "ai.onnx")
+
 # What may follow a feature row's cast to float32.
 AFTER_LAST_CAST = ("Clip", "Identity")
 
-STANDARD_DOMAINS = ("", "ai.onnx")
 DTYPES: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
 
 # onnxruntime's own exceptions, which share no base class.

@@ -130,6 +130,13 @@ def changes(mid: NDArray[np.float64], ends: Indices, horizons: Sequence[int]) ->
     return change
 
 
+def evenly(places: Indices, most: int) -> Indices:
+    """At most `most` of `places`, evenly spaced."""
+    if len(places) <= most:
+        return places
+    return places[np.linspace(0, len(places) - 1, most).astype(np.int64)]
+
+
 def split_by_share(rows: Rows, window: int, horizon: int, train: float = 0.6, validation: float = 0.2) -> Split:
     """The first `train` of the ticks by time, the next `validation`, the rest. Raises UsageError if one is empty."""
     in_order = np.sort(rows.ticks.event_time_ns)

@@ -12,6 +12,7 @@ from tickcast.broker import Broker
 from tickcast.config import Config
 from tickcast.errors import BrokerError
 
+from tickcast_export import demo_processes as processes
 from tickcast_export import demo_screen
 from tickcast_export.demo_processes import Child, DaemonChild
 from tickcast_export.demo_screen import Screen
@@ -71,7 +72,7 @@ def audit(settings: Settings) -> dict[str, Account]:
     """By input partition, as `tickcast audit` finds it: a reader of its own, in a process of its own."""
     output = settings.file("audit.json")
     arguments = ["audit", "--config", str(settings.file("daemon.toml")), "--to", "end", "--json"]
-    with Child(arguments, settings.file("audit.log"), output) as child:
+    with processes.start(arguments, settings.file("audit.log"), output) as child:
         child.wait(statuses=(0, 1))  # 1: it does not add up, which is to be shown
         found = output.read_text("utf-8")
         if not found.startswith("{"):
@@ -89,7 +90,7 @@ def _play(settings: Settings, config: Config, ticks: int, daemon: DaemonChild, b
     try:
         with (
             Watch(config, ticks) as watch,
-            Child(
+            processes.start(
                 [*arguments, *settings.pace.options()], settings.file("replay.log"), settings.file("replay.out")
             ) as player,
         ):

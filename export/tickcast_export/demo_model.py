@@ -6,7 +6,7 @@ Before the way of a tick. A process each keeps TensorFlow, its memory and its no
 from tickcast import bundle
 from tickcast.bundle import Bundle
 
-from tickcast_export.demo_processes import Child
+from tickcast_export import demo_processes as processes
 from tickcast_export.demo_settings import NAME, Settings, Story
 
 
@@ -25,14 +25,14 @@ def train(settings: Settings) -> None:
         "seed": settings.seed,
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    with Child(["train", *arguments], settings.file("train.log"), None) as child:
+    with processes.start(["train", *arguments], settings.file("train.log")) as child:
         child.wait()
 
 
 def export(settings: Settings, story: Story) -> Bundle:
     """`model.keras` -> `bundle`; says what it was certified with. Raises TickcastError."""
     arguments = [str(settings.file("model.keras")), "--out", str(settings.file("bundle")), "--force"]
-    with Child(["export", *arguments], settings.file("export.log"), settings.file("export.out")) as child:
+    with processes.start(["export", *arguments], settings.file("export.log"), settings.file("export.out")) as child:
         child.wait()
     certified = bundle.load(settings.file("bundle"))
     for line in certificate_lines(certified):

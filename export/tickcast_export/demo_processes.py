@@ -21,8 +21,8 @@ from tickcast import broker_child
 from tickcast.config import ENVIRONMENT_PREFIX
 from tickcast.errors import TickcastError
 
-# TensorFlow and CUDA speak of what this machine lacks; what matters comes as an exit status and an error.
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "ABSL_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+# TensorFlow speaks of what this machine lacks; what matters comes as an exit status and an error.
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 
 STOP_TIMEOUT_S = 20.0  # the daemon drains for at most ten; then SIGKILL
 READY_TIMEOUT_S = 60.0  # a second is usual
@@ -32,16 +32,15 @@ LOG_LINES_SHOWN = 15
 
 
 class Child:
-    """One `tickcast` command in a process of its own; a context manager that ends it.
+    """A command in a process of its own; a context manager that ends it. `name` is for errors.
 
     Standard error goes to `log`; standard output is the demo's own, or goes to the file `output`.
     """
 
-    def __init__(self, arguments: Sequence[str], log: Path, output: Path | None) -> None:
-        self.name = f"tickcast {arguments[0]}"
+    def __init__(self, name: str, command: Sequence[str], log: Path, output: Path | None) -> None:
+        self._name = name
         self._log = log
         launcher = [sys.executable, "-I", "-S", broker_child.__file__, str(os.getpid()), ""]
-        command = [sys.executable, "-P", "-m", "tickcast", *arguments]
         with ExitStack() as opened:
             self._process = subprocess.Popen(
                 [*launcher, *command],
@@ -94,14 +93,14 @@ class Child:
     def failure(self, what: str) -> TickcastError:
         """An error that shows the end of its log."""
         lines = self.log_text().splitlines()[-LOG_LINES_SHOWN:]
-        return TickcastError("\n".join([f"{self.name} {what}; the end of {self._log}:", *lines]))
+        return TickcastError("\n".join([f"{self._name} {what}; the end of {self._log}:", *lines]))
 
 
 class DaemonChild(Child):
     """`tickcast run`, watched from outside: through its log and its health page."""
 
     def __init__(self, config: Path, log: Path) -> None:
-        super().__init__(["run", "--config", str(config)], log, log.with_suffix(".out"))
+        super().__init__("tickcast run", _tickcast(["run", "--config", str(config)]), log, log.with_suffix(".out"))
         self._url = ""
 
     def wait_until_ready(self) -> None:
@@ -137,6 +136,16 @@ class DaemonChild(Child):
                 if entry.get("event") == event:
                     return entry
         return {}
+
+
+def start(arguments: Sequence[str], log: Path, output: Path | None = None) -> Child:
+    """`tickcast` with these arguments."""
+    return Child(f"tickcast {arguments[0]}", _tickcast(arguments), log, output)
+
+
+def _tickcast(arguments: Sequence[str]) -> list[str]:
+    # -P: the working folder is no place to import from.
+    return [sys.executable, "-P", "-m", "tickcast", *arguments]
 
 
 def _environment() -> dict[str, str]:

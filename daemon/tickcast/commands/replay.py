@@ -13,11 +13,12 @@ from tickcast import clients, tick_files, tick_options
 from tickcast.clock import SystemClock
 from tickcast.config import KafkaConfig
 from tickcast.errors import UsageError
-from tickcast.replay import Encoder, FixedRate, Pace, Played, Recorded, TopicSink, play
+from tickcast.replay import Encoder, FixedRate, Pace, Played, Recorded, TopicSink, Unpaced, play
 from tickcast.windows import Tick
 
 NAME = "tickcast-replay"
 CLOSE_TIMEOUT_S = 5.0
+CHUNK_ROWS = 1_024  # read in some 4 ms, by which the ticks behind them may be late
 
 
 def replay(
@@ -59,7 +60,7 @@ def replay(
     )
     console = Console()
     console.print(f"columns: {mapping.text()}", highlight=False, soft_wrap=True)
-    ticks = itertools.islice(_ticks(tick_files.chunks(files, mapping)), limit)
+    ticks = itertools.islice(_ticks(tick_files.chunks(files, mapping, CHUNK_ROWS)), limit)
     played = _play(
         ticks, Encoder(mapping.names, bool(mapping.sequence)), pace, _kafka(bootstrap_servers, topic), console, limit
     )
@@ -71,7 +72,7 @@ def _pace(speed: float | None, rate: float | None, gap_max_s: float | None) -> P
         return Recorded(speed or 1.0, gap_max_s)
     if speed is not None or gap_max_s is not None:
         raise UsageError("--rate sets the pace alone: leave out --speed and --gap-max-s")
-    return FixedRate(rate)
+    return FixedRate(rate) if rate else Unpaced()
 
 
 def _ticks(chunks: Iterator[tick_files.Ticks]) -> Iterator[Tick]:
@@ -106,5 +107,5 @@ def _play(
 
 def _summary(played: Played, topic: str) -> str:
     rate = played.ticks / played.seconds if played.seconds else 0.0
-    late = f"at most {played.late_s_max * 1e3:.1f} ms behind schedule"
-    return f"{played.ticks} ticks acknowledged by {topic} in {played.seconds:.1f} s ({rate:.0f} a second), {late}"
+    late = f", at most {played.late_s_max * 1e3:.1f} ms behind schedule" if played.late_s_max else ""
+    return f"{played.ticks} ticks acknowledged by {topic} in {played.seconds:.1f} s ({rate:.0f} a second){late}"

@@ -12,7 +12,7 @@ from tickcast.commands.verify import show
 from tickcast.config import InferenceConfig
 from tickcast.engine import Engine
 from tickcast.errors import UsageError
-from tickcast.manifest import WindowRules
+from tickcast.manifest import SECONDS_SINCE_PREVIOUS, WindowRules
 
 from tickcast_export import bundle_writer, certificate, extremes, foreign, graphs, model_card
 from tickcast_export.conversion import hide_gpu
@@ -76,6 +76,8 @@ def draft_foreign(path: Path, name: str, version: str, options: ForeignOptions) 
     if not options.columns or options.target_scale is None:
         raise UsageError(f"{path}: no model of `tickcast train`: needs --columns and --target-scale")
     columns = tuple(options.columns.split(","))
+    if "" in columns or len(set(columns)) < len(columns) or SECONDS_SINCE_PREVIOUS in columns[:-1]:
+        raise UsageError(f"--columns {options.columns}: names, each once, {SECONDS_SINCE_PREVIOUS} last")
     model = foreign.read(path, len(columns), options.window)
     card = _foreign_card(path, name or path.stem, version or "1", columns, model, options)
     golden = certificate.golden(extremes.plain_windows(model.window, len(columns)), model.reference)

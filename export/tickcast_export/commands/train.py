@@ -17,7 +17,8 @@ from tickcast.manifest import WindowRules
 from tickcast_export import curves, dataset, model_card, progress, scores, training
 from tickcast_export.dataset import Rows, Split
 from tickcast_export.family import FamilySettings
-from tickcast_export.training import Trained, TrainingSettings
+from tickcast_export.training import Trained
+from tickcast_export.training_settings import TrainingSettings
 
 
 def _model(*flags: str, **options: Any) -> Any:
