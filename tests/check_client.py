@@ -500,8 +500,12 @@ def check_no_call_outlives_its_timeout_when_the_broker_is_silent(bench: Bench) -
     member.commit([partition])
 
 
+def check_cluster_that_is_not_there_is_a_broker_error(bench: Bench) -> None:
+    with pytest.raises(BrokerError):
+        connect(bench.config(bootstrap_servers=f"{HOST}:1", request_timeout_ms=500), "nobody")
+
+
 def check_cluster_that_does_not_answer_is_a_broker_error(bench: Bench) -> None:
-    # Listening, never accepting: kafka-python forgets to close sockets whose connection is refused.
     with socket.create_server((HOST, 0)) as silent:
         address = f"{HOST}:{silent.getsockname()[1]}"
         with pytest.raises(BrokerError):

@@ -19,7 +19,7 @@ from tickcast.tick_columns import BOOK_COLUMNS
 PARTITIONS = 2
 SYMBOLS = 4
 BURST = 600
-SINGLES = 40
+SINGLES = 25
 TOLERANCE = 1e-5
 
 

@@ -42,6 +42,7 @@ def test_nothing_yet_is_shown_without_symbols() -> None:
     console, written = _console()
     console.print(demo_screen.drawn(View(to_play=10)))
     assert "0 / 10 ticks" in written.getvalue()
+    assert "symbol" not in written.getvalue()
 
 
 def test_without_a_terminal_lines_come_now_and_then_and_one_at_the_end() -> None:

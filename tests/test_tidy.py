@@ -27,6 +27,7 @@ HOMES = {
     "kafka": {
         "broker",
         "client_kafka_python",
+        "kafka_python_fetching",
         "kafka_python_membership",
         "kafka_python_producer",
         "kafka_python_settings",

@@ -18,6 +18,7 @@ from tickcast import log
 from tickcast.clients import Committed, Headers, OffsetRange, OnDelivery, Partition, RebalanceListener, Record
 from tickcast.config import KafkaConfig
 from tickcast.errors import BrokerError, OffsetOutOfRangeError, OwnershipLostError
+from tickcast.kafka_python_fetching import Fetching
 from tickcast.kafka_python_membership import Membership, Note
 from tickcast.kafka_python_producer import Producer
 from tickcast.kafka_python_settings import consumer_settings, opened
@@ -61,6 +62,7 @@ class KafkaPythonClient:
                 self._producer.close(0.0, CLOSE_TIMEOUT_MIN_S)
                 raise
         self._membership = Membership(self._consumer)
+        self._fetching = Fetching(self._consumer)
 
     # -- consuming
 
@@ -95,6 +97,7 @@ class KafkaPythonClient:
         except ValueError as error:
             raise OwnershipLostError(f"{_name(partition)} cannot be positioned at {offset}: {error}") from error
         self._unpositioned.discard(partition)
+        self._fetching.disturb()
 
     def pause(self, partitions: Collection[Partition]) -> None:
         """See `Client`."""
@@ -104,6 +107,7 @@ class KafkaPythonClient:
         """See `Client`."""
         assert self._unpositioned.isdisjoint(partitions), "seek a new partition before resuming it"
         self._consumer.resume(*self._still_assigned(partitions))
+        self._fetching.disturb()
 
     # -- asking
 
@@ -207,7 +211,10 @@ class KafkaPythonClient:
             raise OwnershipLostError(f"another process is in the group as {self._instance_id!r}")
         try:
             self._membership.step()
-            return {} if self._membership.notes else self._fetch(timeout_s, records_max)
+            if self._membership.notes:
+                return {}
+            turn_max_s = TURN_JOINING_MAX_S if self._membership.joining else TURN_MAX_S
+            return self._fetching.take(min(timeout_s, turn_max_s), records_max)
         except errors.OffsetOutOfRangeError as error:
             raise self._out_of_range(error) from error
         except errors.KafkaError as error:
@@ -216,20 +223,6 @@ class KafkaPythonClient:
             self._log.warning("poll failed, trying again", error=str(error))
             time.sleep(min(timeout_s, RETRY_PAUSE_S))
             return {}
-
-    def _fetch(self, timeout_s: float, records_max: int) -> dict[TopicPartition, list[Any]]:
-        fetcher = self._consumer._fetcher
-        fetcher.maybe_validate_positions()  # KIP-320: notice where a new leader's log is shorter than what we have read
-        fetcher.validate_offsets_if_needed()
-        if not fetcher._next_partition_records:
-            # kafka-python puts what is left of a paused partition's records aside and takes them up again only where
-            # this is None; it leaves the finished records of the partition before in it, and the partition stalls.
-            fetcher._next_partition_records = None
-        wait_s = min(timeout_s, TURN_JOINING_MAX_S if self._membership.joining else TURN_MAX_S)
-        batches, idle = fetcher.fetch_records(records_max, timeout_ms=wait_s * 1_000)
-        if idle and not batches:
-            time.sleep(min(wait_s, TURN_JOINING_MAX_S))  # nothing to wait for: no partition, or all of them paused
-        return dict(batches)
 
     def _tell(self) -> None:
         """Pass the notes on to the pipeline, in the order in which things happened."""

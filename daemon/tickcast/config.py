@@ -47,7 +47,7 @@ class KafkaConfig(Section):
     session_timeout_ms: Milliseconds = Field(
         6_000, description="silence after which the group gives the partitions away"
     )
-    poll_timeout_ms: Milliseconds = Field(
+    poll_timeout_ms: Annotated[int, Field(ge=1, le=1_000)] = Field(
         100, description="longest wait for ticks; the loop does its housekeeping after it"
     )
     poll_records_max: int = Field(512, ge=1, le=100_000, description="most records taken in one poll")

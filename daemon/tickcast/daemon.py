@@ -49,7 +49,7 @@ class Daemon:
         Raises BundleError, ProviderError or ConfigurationError for what a restart will not mend, BrokerError where the
         cluster does not answer, DeliveryError where a forecast was finally not delivered: then nothing is committed.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
         board = Board.create(self._clock)
         sidecar = Sidecar.start(board, self._config.http)

@@ -11,6 +11,8 @@ and the place that knows kafka-python's inside (3.0.12; the conformance suite ho
 - `KafkaConsumer.poll` fetches nothing while a join waits for the other members. Here what we keep is read on.
 - A join that completes between two calls of `KafkaConsumer.poll` is dropped, and the next call begins another. Two
   members polled in turn can keep each other joining for ever. See `_Undropped`.
+- A join that the leader began because a topic has other partitions than before counts as not needed any more as soon as
+  the leader has shared them out, half way through. Nobody would complete it; hence `request_rejoin` while joining.
 """
 
 import time
@@ -65,6 +67,8 @@ class Membership:
         """
         assert not self.notes, "a step may join, and a join gives away what the pipeline was not told of"
         coordinator = self._coordinator
+        if self.joining:
+            coordinator.request_rejoin()
         if coordinator.need_rejoin() or coordinator.coordinator_unknown():
             join = coordinator._join_task
             if join is not None and not isinstance(join, _Undropped):

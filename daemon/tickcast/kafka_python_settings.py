@@ -9,6 +9,7 @@ from typing import Any, Final
 from kafka import errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 from kafka.serializer import Serializer
 
 from tickcast.config import KafkaConfig
@@ -36,6 +37,24 @@ class NullSerializer(Serializer):  # type: ignore[misc]  # kafka-python has no t
         return None if data is NULL else data
 
 
+class ClosingSocket(KafkaNetSocket):  # type: ignore[misc]
+    """Connects directly, and closes the socket where that fails.
+
+    kafka-python leaves that to the garbage collector, and tries again many times while a broker is away. What it offers
+    for proxies is the place to do better: it picks the class by the scheme of `proxy_url`.
+    """
+
+    SCHEMES = ("direct",)
+
+    async def sock_connect(self, net: Any, sock: Any, address: Any, timeout_at: float | None = None) -> Any:
+        """See `KafkaNetSocket`."""
+        try:
+            return await super().sock_connect(net, sock, address, timeout_at=timeout_at)
+        except BaseException:
+            sock.close()
+            raise
+
+
 def opened(kind: Callable[..., Any], settings: dict[str, Any]) -> Any:
     """`kind(**settings)`, one of kafka-python's clients. Raises its error where the cluster does not answer.
 
@@ -48,7 +67,7 @@ def opened(kind: Callable[..., Any], settings: dict[str, Any]) -> Any:
         return connections[-1]
 
     try:
-        return kind(kafka_client=connect, **settings)
+        return kind(kafka_client=connect, proxy_url=f"{ClosingSocket.SCHEMES[0]}://", **settings)
     except errors.KafkaError:
         for connection in connections:
             connection._net.stop()

@@ -69,7 +69,7 @@ _TABLE = (
     # what became of it: processed = forecasts + warming + skipped + dead letters
     Metric("tickcast_forecasts_total", "counter", "Forecasts handed to the producer.", {"path": ("finish", "window")}),
     Metric(
-        "tickcast_warming_ticks_total", "counter", "Sampled ticks without a forecast: their window is not full yet."
+        "tickcast_warming_ticks_total", "counter", "Ticks without a forecast: their window is not full yet."
     ),
     Metric(
         "tickcast_skipped_ticks_total",
@@ -110,7 +110,7 @@ _TABLE = (
         {"kind": ("metadata", "missing", "unreadable", "other_rules", "truncated", "fresh")},
     ),
     Metric("tickcast_last_progress_timestamp_seconds", "gauge", "When a position last moved."),
-    Metric("tickcast_ready", "gauge", "1 when warm, assigned and publishing, else 0."),
+    Metric("tickcast_ready", "gauge", "1 when warm and assigned, else 0."),
     # latency
     Metric("tickcast_event_to_sent_seconds", "histogram", "Event time to hand-over, wall clocks."),
     Metric("tickcast_kafka_to_sent_seconds", "histogram", "Kafka timestamp of the tick to hand-over, wall clocks."),

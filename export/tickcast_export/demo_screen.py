@@ -98,12 +98,13 @@ def drawn(view: View) -> Group:
         f"{view.forecasts:,} forecasts",
         _latency(view),
     )
-    return Group(bar, _symbols(view), Text(f"daemon: {view.status or 'starting'}", style="dim"))
+    symbols = _symbols(view) if view.newest else Text("  windows are filling", style="dim")
+    return Group(bar, symbols, Text(f"daemon: {view.status or 'starting'}", style="dim"))
 
 
 def _symbols(view: View) -> Table:
     newest = dict(sorted(view.newest.items())[:ROWS_MAX])
-    horizons = next(iter(newest.values())).horizons if newest else (1,)
+    horizons = next(iter(newest.values())).horizons
     table = Table("symbol", box=None, padding=(0, 2), header_style="dim")
     for heading in ("mid", f"next {horizons[-1]} ticks", f"+{horizons[0]}", f"+{horizons[-1]}", "forecasts"):
         table.add_column(heading, justify="left" if heading.startswith("next") else "right")

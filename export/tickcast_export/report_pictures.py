@@ -62,7 +62,7 @@ def fans(series: Series, rows: slice, horizons: Sequence[int]) -> str:
     x = Scale(0, len(mid) + horizons[-1], LEFT, WIDE - RIGHT)
     prices = Scale(*svg.spread([*mid, *(y for path in paths for _, y in path)]), 250, TOP)
     form, reach = _decimals(prices), float(np.abs(forecast).max())
-    drawn = [svg.left_axis(prices, LEFT, WIDE - RIGHT, form)]
+    drawn = [svg.left_axis(prices, LEFT, WIDE - RIGHT, form, 6)]
     drawn.append(svg.line(svg.steps([(x(i), prices(value)) for i, value in enumerate(mid)]), "mid"))
     for path in paths:
         (_, start), (_, end) = path[0], path[-1]
@@ -84,7 +84,7 @@ def calibration(results: Results) -> str:
     x, y = Scale(-reach, reach, LEFT, HALF - RIGHT), Scale(-reach, reach, 330 - BOTTOM, TOP)
     drawn = [svg.left_axis(y, LEFT, HALF - RIGHT, _decimals(y)), svg.bottom_axis(x, 330 - BOTTOM, _decimals(x))]
     drawn.append(svg.line([(x(-reach), y(-reach)), (x(reach), y(reach))], "ideal"))
-    drawn.append(svg.text("perfect", x(reach) - 6, y(reach) + 26, "note", "end"))
+    drawn.append(svg.text("perfect", x(0.5 * reach) + 8, y(0.5 * reach) + 18, "note"))
     for said, seen, error in dots:
         drawn.append(svg.line([(x(said), y(seen - 2 * error)), (x(said), y(seen + 2 * error))], "whisker"))
         words = svg.title(f"forecast {signed(said, reach)}, happened {signed(seen, reach)} ± {2 * error:.2g}")
