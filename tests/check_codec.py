@@ -59,6 +59,7 @@ def _refuses_what_is_bad(name: str, encode: Encode) -> None:
         (errors.InvalidRecord, encode({**FIELDS, "ask": None})),
         (errors.InvalidRecord, encode({**FIELDS, "ask": [1.0]})),
         (errors.InvalidRecord, encode({**FIELDS, "symbol": 5})),
+        (errors.InvalidRecord, encode({**FIELDS, "symbol": "S" * (codec.SYMBOL_LENGTH_MAX + 1)})),
         (errors.InvalidRecord, encode({**FIELDS, "event_time_ns": 2**63})),
         (errors.NonFiniteRecord, encode({**FIELDS, "ask": "nan"})),
         (errors.NonFiniteRecord, encode({**FIELDS, "bid": "-inf"})),
@@ -70,7 +71,7 @@ def _refuses_what_is_bad(name: str, encode: Encode) -> None:
     with pytest.raises(errors.OversizeRecord):
         _decoder(name, record_bytes_max=10).decode(record(encode(FIELDS)))
     keyed = _decoder(name, symbol="kafka_key")
-    for key in (None, b"", b"\xff"):
+    for key in (None, b"", b"\xff", b"S" * (codec.SYMBOL_LENGTH_MAX + 1)):
         with pytest.raises(errors.InvalidRecord):
             keyed.decode(record(encode(FIELDS), key=key))
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from tickcast import config as configuration
 from tickcast import manifest, records
 from tickcast.cli import main
@@ -40,13 +41,15 @@ CLOCKS = {"received_time_ns", "sent_time_ns", "path", "forecast"}
 Source = tuple[Partition, int]
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
+def wait_until(
+    condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S, interval_s: float = POLL_INTERVAL_S
+) -> None:
     """Return as soon as `condition` holds. Fails the test when it does not within `timeout_s`."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline_s:
             pytest.fail(f"not within {timeout_s:g} s: {what}")
-        time.sleep(POLL_INTERVAL_S)
+        time.sleep(interval_s)
 
 
 class DaemonProcess:
@@ -97,6 +100,17 @@ class DaemonProcess:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
+
+    def samples(self, name: str) -> dict[frozenset[tuple[str, str]], float]:
+        """Labels -> value of each sample of a metric, as `/metrics` shows it."""
+        status, text = self.get("/metrics")
+        assert status == 200
+        found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return {frozenset(each.labels.items()): each.value for each in found if each.name == name}
+
+    def total(self, name: str) -> float:
+        """The sum over a metric's labels."""
+        return sum(self.samples(name).values())
 
     def owned(self) -> set[str]:
         """The partitions it owns, `topic/number`, as `/readyz` last showed them."""

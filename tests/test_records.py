@@ -48,8 +48,8 @@ def test_headers_name_the_source_record():
 
 def test_a_dead_letter_keeps_bytes_headers_source_and_reason():
     record = Record(Partition("ticks", 3), 42, 0, b"key", b"broken", [("trace", b"1")])
-    value, headers = records.dead_letter(record, InvalidRecord("why " * 1_000), 100)
-    assert value == b"broken"
+    key, value, headers = records.dead_letter(record, InvalidRecord("why " * 1_000), 100)
+    assert (key, value) == (b"key", b"broken")
     assert headers[0] == ("trace", b"1")
     assert records.source_of(headers) == (Partition("ticks", 3), 42)
     assert dict(headers)["reason"] == b"invalid"
@@ -58,7 +58,32 @@ def test_a_dead_letter_keeps_bytes_headers_source_and_reason():
 
 def test_a_long_dead_letter_is_cut_and_says_what_it_was():
     record = Record(Partition("ticks", 3), 42, 0, None, b"x" * 1_000, ())
-    value, headers = records.dead_letter(record, InvalidRecord("why"), 100)
+    _, value, headers = records.dead_letter(record, InvalidRecord("why"), 100)
     assert value == b"x" * 100
     assert dict(headers)["original-length"] == b"1000"
     assert dict(headers)["original-sha256"] == hashlib.sha256(b"x" * 1_000).hexdigest().encode()
+
+
+def test_a_null_header_comes_as_an_empty_one():
+    """Kafka allows them, kafka-python's producer does not."""
+    record = Record(Partition("ticks", 3), 42, 0, None, b"broken", [("trace", None)])
+    assert records.dead_letter(record, InvalidRecord("why"), 100).headers[0] == ("trace", b"")
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        {"key": b"k" * 1_048_000, "value": b"v", "headers": ()},
+        {"key": None, "value": b"v", "headers": [("name", b"h" * 1_048_000)]},
+        {"key": None, "value": b"v", "headers": [("", b"")] * 100_000},
+        {"key": b"k" * 49_000, "value": b"v" * 950_000, "headers": [("name", b"h" * 49_000)]},
+    ],
+)
+def test_the_dead_letter_of_the_longest_record_is_none_longer_than_producers_send(original):
+    record = Record(Partition("t" * 249, 3), 2**40, 0, **original)
+    key, value, headers = records.dead_letter(record, InvalidRecord("why " * 1_000), 900_000)
+    overhead = 10  # of one header, at most
+    length = len(key or b"") + len(value or b"") + sum(len(n) + len(v) + overhead for n, v in headers)
+    assert length < 1_048_576 - 1_000
+    cut = {"original-key-length", "original-headers-length", "original-length"} & dict(headers).keys()
+    assert len(cut) == 1

@@ -16,6 +16,8 @@ from tickcast.windows import Tick, Values
 KAFKA_KEY = "kafka_key"
 KAFKA_TIMESTAMP = "kafka_timestamp"
 NANOSECONDS_PER_UNIT = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+# A forecast is keyed by its symbol and repeats it; with symbols as long as records may be, it would not fit into one.
+SYMBOL_LENGTH_MAX = 250
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -68,6 +70,13 @@ def event_time_ns(value: int | float, unit: str) -> int:
     if not INT64_MIN <= nanoseconds <= INT64_MAX:
         raise InvalidRecord(f"event time {value!r} {unit} does not fit 64 bits of nanoseconds")
     return nanoseconds
+
+
+def checked_symbol(symbol: str) -> str:
+    """`symbol`, if it is not too long. Raises InvalidRecord."""
+    if len(symbol) > SYMBOL_LENGTH_MAX:
+        raise InvalidRecord(f"a symbol of {len(symbol)} characters; at most {SYMBOL_LENGTH_MAX} are read")
+    return symbol
 
 
 def key_symbol(record: Record) -> str:

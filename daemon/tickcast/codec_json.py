@@ -44,7 +44,7 @@ class JsonDecoder:
         time = record.timestamp_ms * 1_000_000 if self._record_time else codec.event_time_ns(fields.pop(), self._unit)
         symbol = codec.key_symbol(record) if self._key_symbol else fields.pop()
         values = codec.checked_columns(tuple(fields), self._columns)
-        return Tick(record.offset, symbol, time, values, sequence)
+        return Tick(record.offset, codec.checked_symbol(symbol), time, values, sequence)
 
 
 def _paths(config: InputConfig, columns: tuple[str, ...]) -> dict[str, Any]:

@@ -82,8 +82,8 @@ class Publisher:
 
     def bury(self, record: Record, error: BadRecord, batch: Batch) -> None:
         """Send `record` to the dead-letter topic, with its reason."""
-        value, headers = wire.dead_letter(record, error, self._dead_letter_bytes_max)
-        self._send(self._dead_letter_topic, value, record.key, headers, batch)
+        letter = wire.dead_letter(record, error, self._dead_letter_bytes_max)
+        self._send(self._dead_letter_topic, letter.value, letter.key, letter.headers, batch)
         self._instruments.dead_letters[error.reason].add()
 
     def _send(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, batch: Batch) -> None:
