@@ -106,6 +106,10 @@ class MemoryClient:
         for on_delivery in done:
             on_delivery(self.failing)
 
+    def acknowledge_on_flush(self) -> None:
+        """From now on a flush, like a send, is answered at once."""
+        self._acknowledges = True
+
     def fail(self) -> None:
         """The next answers are final failures."""
         self.failing = DeliveryError("the test says so")

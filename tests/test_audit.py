@@ -31,7 +31,7 @@ def _forecast(offset: int, partition: Partition = INPUT) -> Record:
 
 
 def _dead_letter(offset: int, error: type[InvalidRecord] | type[NonFiniteForecast] = InvalidRecord) -> Record:
-    _, headers = records.dead_letter(_tick(offset), error("why"), 100)
+    headers = records.dead_letter(_tick(offset), error("why"), 100).headers
     return Record(Partition("dead-letters", 0), 0, 0, None, b"{", headers)
 
 

@@ -109,3 +109,16 @@ def test_clearing_forgets_carries_and_wishes(engine, feed):
     carries.clear()
     assert carries.wanted == 0
     assert carries.take(feed.window, feed.tick()) is None
+
+
+def test_wishes_that_nothing_leaves_time_for_are_bounded(engine, feed):
+    """As under a backlog in which each symbol comes for a while and never again."""
+    carries = Carries(engine, 3)
+    windows = [SymbolWindow(RULES, 1, slot) for slot in range(10)]
+    for window in windows:
+        carries.want(window)
+    assert carries.wanted == 3
+    carries.want(feed.window)
+    assert carries.prepare(2) == 2
+    assert carries.prepare(2) == 1
+    assert carries.take(feed.window, feed.tick()) is not None

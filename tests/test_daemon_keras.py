@@ -34,6 +34,7 @@ def test_every_forecast_is_keras_own(
     with Feed(work.bootstrap_servers, work.input_topic, PARTITIONS) as feed:
         daemon.wait_ready()
         feed.send(itertools.islice(messages, BURST))  # a backlog
+        feed.flush()
         work.wait_done()
         one_by_one(work, feed, itertools.islice(messages, SINGLES))
         feed.send(messages)

@@ -1,11 +1,14 @@
 """How a daemon comes up, says what is wrong where it cannot, is watched while it runs, and ends."""
 
 import json
+import math
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import feeds
@@ -16,6 +19,8 @@ from feeds import Feed
 from tickcast.manifest import MANIFEST_NAME
 
 EXIT_CONFIG = 78
+READY_S_MAX = 3.0
+STARTS_MAX = 5
 NOT_FOR_THE_DAEMON = {"tensorflow", "keras", "tf2onnx", "onnx", "tickcast_export", "matplotlib", "pyarrow", "jgo"}
 
 
@@ -174,3 +179,18 @@ def test_metrics_agree_with_the_audit(
     assert daemon.total("tickcast_records_acknowledged_total") == whole["forecasts"] + whole["dead_letters"]
     wait_until(lambda: daemon.total("tickcast_lag_records") == 0, "no lag")
     assert daemon.get("/livez")[0] == 200
+
+
+def test_it_is_ready_within_3_s_of_its_start(
+    exported, job: Callable[..., Job], start_daemon: Callable[..., DaemonProcess]
+) -> None:
+    """On a machine that has other things to do, too: the best of a few starts counts."""
+    config = job(exported("additive").bundle).config()
+    taken_s = []
+    while len(taken_s) < STARTS_MAX and min(taken_s, default=math.inf) > READY_S_MAX:
+        started_s = time.time()
+        daemon = start_daemon(config)
+        ready = datetime.fromisoformat(daemon.wait_for_event("ready")["time"])
+        taken_s.append(ready.timestamp() - started_s)
+        assert daemon.stop() == 0
+    assert min(taken_s) <= READY_S_MAX

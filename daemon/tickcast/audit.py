@@ -7,12 +7,10 @@ windows module, and compares it with what lies in the output and dead-letter top
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from fnmatch import fnmatchcase
-from functools import lru_cache
 
 import numpy as np
 
-from tickcast import codec, records
+from tickcast import codec, records, symbols
 from tickcast.clients import OffsetRange, Partition, Record
 from tickcast.codec import Decoder
 from tickcast.config import Config
@@ -20,7 +18,6 @@ from tickcast.errors import BadRecord, NonFiniteForecast
 from tickcast.manifest import Manifest
 from tickcast.windows import Windows
 
-SYMBOLS_CACHED = 100_000
 # What a tick should become, as one small number per offset.
 ABSENT, FORECAST, DEAD_LETTER, OTHER = range(4)
 
@@ -60,8 +57,7 @@ class PartitionAudit:
         self._windows = Windows(
             manifest.rules, manifest.columns, manifest.features, limits.replay_records_max, limits.max_symbols
         )
-        patterns = config.models[0].symbols
-        self._has_model = lru_cache(SYMBOLS_CACHED)(lambda symbol: any(fnmatchcase(symbol, p) for p in patterns))
+        self._has_model = symbols.matcher(config.models[0].symbols)
         length = audited.end - audited.first
         self._expected = np.zeros(length, np.uint8)
         self._forecasts = np.zeros(length, np.uint16)

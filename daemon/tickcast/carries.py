@@ -25,7 +25,7 @@ class Carries:
         self._engine = engine
         self._carries_max = carries_max
         self._ready: OrderedDict[SymbolWindow, _Prepared] = OrderedDict()
-        self._wanted: dict[SymbolWindow, int] = {}  # window -> sequence, oldest wish first
+        self._wanted: OrderedDict[SymbolWindow, int] = OrderedDict()  # window -> sequence, oldest wish first
 
     @property
     def wanted(self) -> int:
@@ -33,9 +33,15 @@ class Carries:
         return len(self._wanted)
 
     def want(self, window: SymbolWindow) -> None:
-        """Ask for a carry for the window's next tick. A newer wish replaces the older one."""
-        self._wanted.pop(window, None)
+        """Ask for a carry for the window's next tick. A newer wish replaces the older one.
+
+        There is no point in more wishes than carries can be kept: while a backlog leaves no time to fulfil any, the
+        oldest ones go, and with them windows that nobody else remembers.
+        """
         self._wanted[window] = window.sequence
+        self._wanted.move_to_end(window)
+        if len(self._wanted) > self._carries_max:
+            self._wanted.popitem(last=False)
 
     def take(self, window: SymbolWindow, position: int) -> Carry | None:
         """The carry for the row at `position`, once; None where there is none for just that state."""
@@ -46,8 +52,7 @@ class Carries:
         """Run the prefix graph for up to `windows_max` of the windows that want it; returns how many."""
         chosen: list[SymbolWindow] = []
         while self._wanted and len(chosen) < windows_max:
-            window = next(iter(self._wanted))
-            sequence = self._wanted.pop(window)
+            window, sequence = self._wanted.popitem(last=False)
             if sequence == window.sequence:  # else a tick came meanwhile, and asked again if it wants to
                 chosen.append(window)
         if not chosen:

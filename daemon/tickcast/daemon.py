@@ -46,8 +46,9 @@ class Daemon:
     def run(self) -> None:
         """Serve until told to stop.
 
-        Raises BundleError, ProviderError or ConfigurationError for what a restart will not mend, BrokerError where the
-        cluster does not answer, DeliveryError where a forecast was finally not delivered: then nothing is committed.
+        Raises BundleError or ConfigurationError for what a restart will not mend, ProviderError where the provider
+        cannot be had, BrokerError where the cluster does not answer, DeliveryError where a forecast was finally not
+        delivered: then nothing is committed.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)

@@ -1,7 +1,7 @@
 """Membership in the consumer group, taken step by step: what keeps rebalances and the loop out of each other's way.
 
 Stage `poll` of the way of a tick; used by `client_kafka_python` alone. This is why `KafkaConsumer.poll` is not used,
-and the place that knows kafka-python's inside (3.0.12; the conformance suite holds it):
+and the place that knows the inside of kafka-python's groups (3.0.12; the conformance suite holds it):
 
 - kafka-python calls its rebalance listener on its event loop's thread while the polling thread waits for that loop. A
   listener that waited for the polling thread would wait for ever. Here it only notes what happened, having paused what

@@ -68,9 +68,7 @@ _TABLE = (
     Metric("tickcast_ticks_replayed_total", "counter", "Records read again to rebuild windows, silently.", _TOPIC),
     # what became of it: processed = forecasts + warming + skipped + dead letters
     Metric("tickcast_forecasts_total", "counter", "Forecasts handed to the producer.", {"path": ("finish", "window")}),
-    Metric(
-        "tickcast_warming_ticks_total", "counter", "Ticks without a forecast: their window is not full yet."
-    ),
+    Metric("tickcast_warming_ticks_total", "counter", "Ticks without a forecast: their window is not full yet."),
     Metric(
         "tickcast_skipped_ticks_total",
         "counter",

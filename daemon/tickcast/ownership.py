@@ -93,9 +93,7 @@ class Ownership:
 
     def advance(self) -> None:
         """Commit the checkpoint whose records are acknowledged; take a new one when it is due."""
-        for batch in self._deliveries.collect():
-            self._instruments.acknowledged.add(batch.sent)
-            self._instruments.handed_to_acknowledged.observe(batch.latencies_s())
+        self._collect()
         checkpoint = self._checkpoint
         if checkpoint is not None and self._deliveries.settled >= checkpoint.batches:
             self._checkpoint = None
@@ -109,7 +107,6 @@ class Ownership:
 
     def abandon(self) -> None:
         """Forget every partition, uncommitted: a turn broke off, and positions may be ahead of what was sent."""
-        self._checkpoint = None
         self._drop(tuple(self.states))
 
     def measure(self) -> None:
@@ -194,6 +191,11 @@ class Ownership:
         self._instruments.commits.add()
         self._committed.update({p: committed.offset for p, committed in owned.items()})
 
+    def _collect(self) -> None:
+        for batch in self._deliveries.collect():
+            self._instruments.acknowledged.add(batch.sent)
+            self._instruments.handed_to_acknowledged.observe(batch.latencies_s())
+
     def _drain(self, partitions: Collection[Partition]) -> None:
         timeout_s = self._config.recovery.drain_timeout_ms / 1_000
         if not self._client.flush(timeout_s):
@@ -201,10 +203,12 @@ class Ownership:
                 "not acknowledged in time, not committed: these ticks are answered again", timeout_s=timeout_s
             )
             return
-        self._deliveries.collect()
+        self._collect()
         self._commit({p: self._offer(p) for p in partitions if p in self.states and self._moved(p)})
 
     def _drop(self, partitions: Collection[Partition]) -> None:
+        # Should a partition come back, others may have answered more of it; the next checkpoint covers those we keep.
+        self._checkpoint = None
         for partition in partitions:
             self.states.pop(partition, None)
             self._committed.pop(partition, None)

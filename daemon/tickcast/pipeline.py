@@ -5,10 +5,9 @@ poll -> decode -> features -> windows.push -> schedule -> engine.run -> encode -
 """
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import NamedTuple
 
+from tickcast import symbols
 from tickcast.clients import Client, Record
 from tickcast.clock import Clock
 from tickcast.codec import Decoder
@@ -24,8 +23,6 @@ from tickcast.windows import Row, Tick
 
 # Windows per prefix run: a batch of 4 costs 1.75 of a single one, and a tick that comes meanwhile waits that long.
 PREFIX_SLICE = 4
-# Symbols whose model is remembered, so that a flood of unknown names cannot fill memory.
-SYMBOLS_CACHED = 100_000
 
 
 class Work(NamedTuple):
@@ -60,8 +57,7 @@ class Pipeline:
         self._deliveries = deliveries
         self._instruments = instruments
         self._clock = clock
-        patterns = config.models[0].symbols
-        self._has_model = lru_cache(SYMBOLS_CACHED)(lambda symbol: any(fnmatchcase(symbol, p) for p in patterns))
+        self._has_model = symbols.matcher(config.models[0].symbols)
         self._carries_wanted = False
         self._paused = False
 

@@ -109,5 +109,4 @@ def _follow(value: Array, hysteresis: float) -> Array:
 
 
 def _accumulated(values: Array, step: Callable[[float, float], float]) -> Array:
-
     return np.fromiter(itertools.accumulate(values.tolist(), step), np.float64, len(values))
