@@ -70,6 +70,15 @@ class Member:
         return polled
 
 
+class Unreadable(str):
+    """A header's name that goes out as bytes which are no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"\xff\xfe" + super().encode(encoding, errors)
+
+
 class Bench:
     """One registered client, a broker, and whatever a check opened."""
 
@@ -141,6 +150,17 @@ def publish(client: Client, topic: str, *values: bytes | None, key: bytes | None
 
 
 @contextmanager
+def others_producer(bench: Bench, **settings: object) -> Iterator[kafka.KafkaProducer]:
+    """A producer that is not one of ours: input topics have other authors."""
+    producer = kafka.KafkaProducer(bootstrap_servers=bench.broker.bootstrap_servers, **settings)
+    try:
+        yield producer
+        producer.flush(timeout=ANSWER_TIMEOUT_S)
+    finally:
+        producer.close()
+
+
+@contextmanager
 def transaction(bench: Bench) -> Iterator[kafka.KafkaProducer]:
     """A transactional producer with a transaction begun; the check ends it."""
     producer = kafka.KafkaProducer(
@@ -181,6 +201,37 @@ def check_records_arrive_as_sent_and_in_order(bench: Bench) -> None:
     assert [record.offset for record in member.records] == list(range(len(sent)))
     assert {record.partition for record in member.records} == {Partition(topic, 0)}
     assert all(abs(record.timestamp_ms / 1000 - time.time()) < 3600 for record in member.records)
+
+
+def check_every_compression_is_read(bench: Bench) -> None:
+    topic = bench.topic()
+    member = bench.joined(topic)
+    sent = []
+    for codec in ("gzip", "lz4", "snappy", "zstd"):
+        with others_producer(bench, compression_type=codec, linger_ms=50) as producer:
+            sent += [f"{codec} {number} {'x' * 1_000}".encode() for number in range(50)]
+            for value in sent[-50:]:
+                producer.send(topic, value)
+    until(lambda: len(member.records) >= len(sent), member)
+    assert [record.value for record in member.records] == sent
+
+
+def check_header_name_that_is_no_text_is_no_obstacle(bench: Bench) -> None:
+    topic = bench.topic()
+    member = bench.joined(topic)
+    with others_producer(bench, linger_ms=50) as producer:  # one batch, with good records before and after
+        for number in range(9):
+            name = Unreadable("source") if number in (3, 4, 8) else "source"
+            producer.send(topic, b"%d" % number, key=b"key", headers=[(name, b"\xff"), ("next", b"1")])
+    publish(member.client, topic, b"9")
+    until(lambda: len(member.records) >= 10, member)
+    assert [record.value for record in member.records] == [b"%d" % number for number in range(10)]
+    good, bad = member.records[2], member.records[3]
+    assert list(good.headers) == [("source", b"\xff"), ("next", b"1")]
+    assert [name.endswith("source") for name, _ in bad.headers] == [True, False]
+    assert [value for _, value in bad.headers] == [b"\xff", b"1"]
+    assert bad.headers[0][0].encode()  # may be passed on
+    member.commit([Partition(topic, 0)])
 
 
 def check_same_key_goes_to_the_same_partition(bench: Bench) -> None:
@@ -297,6 +348,32 @@ def check_committed_does_not_wait_for_ever_for_an_open_transaction(bench: Bench)
             client.committed([partition], 0.3)
         producer.commit_transaction()
     assert client.committed([partition], ANSWER_TIMEOUT_S) == {partition: Committed(5, "note")}
+
+
+def check_committed_of_many_partitions_comes_in_one_answer(bench: Bench) -> None:
+    topic = bench.topic(partitions=50)
+    everything = [Partition(topic, number) for number in range(50)]
+    member = bench.joined(topic)
+    expected = {partition: Committed(partition.number, f"note {partition.number}") for partition in everything}
+    member.client.commit(expected, ANSWER_TIMEOUT_S)
+    assert bench.client().committed(everything, ANSWER_TIMEOUT_S) == expected
+    assert member.client.committed([], ANSWER_TIMEOUT_S) == {}
+
+
+def check_end_offsets_are_the_ends_of_the_ranges(bench: Bench) -> None:
+    topic = bench.topic(partitions=2)
+    partitions = [Partition(topic, 0), Partition(topic, 1)]
+    client = bench.client()
+    for number in range(20):
+        publish(client, topic, b"", key=b"%d" % number)
+    with transaction(bench) as producer:
+        producer.send(topic, b"open", partition=0).get(timeout=ANSWER_TIMEOUT_S)
+        held = client.offset_range(partitions, ANSWER_TIMEOUT_S)
+        ends = client.end_offsets(partitions, ANSWER_TIMEOUT_S)
+        producer.abort_transaction()
+    assert ends == {partition: held[partition].end for partition in partitions}
+    assert sum(ends.values()) == 20, "nothing of an open transaction"
+    assert client.end_offsets([], ANSWER_TIMEOUT_S) == {}
 
 
 def check_offset_range_ends_before_an_open_transaction(bench: Bench) -> None:
@@ -485,6 +562,7 @@ def check_no_call_outlives_its_timeout_when_the_broker_is_silent(bench: Bench) -
             lambda: client.commit({partition: Committed(1, "")}, 0.2),
             lambda: client.committed([partition], 0.2),
             lambda: client.offset_range([partition], 0.2),
+            lambda: client.end_offsets([partition], 0.2),
             lambda: client.offsets_for_time([partition], 0, 0.2),
             lambda: client.partitions_of(topic, 0.2),
         ):
@@ -493,7 +571,7 @@ def check_no_call_outlives_its_timeout_when_the_broker_is_silent(bench: Bench) -
         elapsed_s = time.monotonic() - started_s
     finally:
         os.kill(bench.broker.pid, signal.SIGCONT)
-    assert elapsed_s < 5.0, "seven calls of 0.2 s each"
+    assert elapsed_s < 5.0, "eight calls of 0.2 s each"
     assert client.flush(ANSWER_TIMEOUT_S)
     assert heard == [None]
     until(lambda: len(member.records) == 2, member)

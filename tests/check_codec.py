@@ -59,6 +59,7 @@ def _refuses_what_is_bad(name: str, encode: Encode) -> None:
         (errors.InvalidRecord, encode({**FIELDS, "ask": None})),
         (errors.InvalidRecord, encode({**FIELDS, "ask": [1.0]})),
         (errors.InvalidRecord, encode({**FIELDS, "symbol": 5})),
+        (errors.InvalidRecord, encode({**FIELDS, "symbol": ""})),
         (errors.InvalidRecord, encode({**FIELDS, "symbol": "S" * (codec.SYMBOL_LENGTH_MAX + 1)})),
         (errors.InvalidRecord, encode({**FIELDS, "event_time_ns": 2**63})),
         (errors.NonFiniteRecord, encode({**FIELDS, "ask": "nan"})),

@@ -81,6 +81,9 @@ class MemoryClient:
         logs = {p: self.cluster.topics[p] for p in partitions}
         return {p: OffsetRange(log[0].offset if log else 0, self.cluster.end(p)) for p, log in logs.items()}
 
+    def end_offsets(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, int]:
+        return {p: self.cluster.end(p) for p in partitions}
+
     def offsets_for_time(
         self, partitions: Collection[Partition], timestamp_ms: int, timeout_s: float
     ) -> dict[Partition, int | None]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from manual_clock import ManualClock
 from memory_client import MemoryClient
-from tickcast import codec, commit_note
+from tickcast import codec
 from tickcast.board import Board
 from tickcast.board_reader import BoardReader
 from tickcast.carries import Carries
@@ -45,16 +45,12 @@ class Line:
         self.clock = ManualClock()
         self.client = client
         manifest = engine.bundle.manifest
-        limits = config.recovery
-        rules_hash = commit_note.rules_hash(
-            [(config.models[0].symbols, manifest.rules)], limits.replay_records_max, limits.max_symbols
-        )
         self.board = Board.create(self.clock)
         instruments = Instruments(self.board, self.clock, config.kafka.input_topics, manifest.horizons)
         self.deliveries = Deliveries(self.clock)
-        carries = Carries(engine, config.inference.carries_max)  # type: ignore[arg-type]
+        carries = Carries(engine, config.inference.carries_bytes_max)  # type: ignore[arg-type]
         self.ownership = Ownership(
-            config, manifest, rules_hash, client, self.deliveries, instruments, self.clock, carries.clear
+            config, manifest, client, self.deliveries, instruments, self.clock, lambda: None, carries.clear
         )
         self.pipeline = Pipeline(
             config,

@@ -157,6 +157,29 @@ def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp
         Broker().start()
 
 
+def test_cache_that_cannot_be_written_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    jars = kafka_jars.jars()
+    (tmp_path / "tickcast").write_text("")  # a file in place of the folder: no permission stops a privileged user
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(kafka_jars, "_resolve", lambda: jars)
+    with pytest.raises(BrokerError, match=r"kafka-jars\.json.*cannot be written"):
+        Broker().start()
+
+
+def test_formatting_that_hangs_is_a_broker_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tickcast.broker.READY_TIMEOUT_S", 0.001)
+    with pytest.raises(BrokerError, match="data folder of Kafka took"):
+        Broker(data=tmp_path).start()
+
+
+def test_temporary_folder_that_cannot_be_made_is_a_broker_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    with pytest.raises(BrokerError, match="absent"):
+        Broker().start()
+
+
 def test_second_start_asks_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     first = kafka_jars.jars()
     monkeypatch.setitem(sys.modules, "jgo", None)  # importing it would fail

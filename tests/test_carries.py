@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tickcast import carries as carries_module
 from tickcast.carries import Carries
 from tickcast.manifest import WindowRules
 from tickcast.windows import SymbolWindow, Tick, Windows
@@ -9,6 +10,7 @@ from toy_engine import ToyEngine
 
 COLUMNS = ("value",)
 RULES = WindowRules(window=3)
+CARRY_BYTES = 8  # of the toy engine: one float64
 
 
 class Feed:
@@ -45,7 +47,7 @@ def feed(engine):
 
 
 def test_a_carry_answers_the_next_tick_as_the_whole_window_does(engine, feed):
-    carries = Carries(engine, 10)
+    carries = Carries(engine, 10 * CARRY_BYTES)
     carries.want(feed.window)
     assert carries.prepare(4) == 1
     position = feed.tick()
@@ -57,7 +59,7 @@ def test_a_carry_answers_the_next_tick_as_the_whole_window_does(engine, feed):
 
 
 def test_a_carry_is_used_once_and_never_for_another_state(engine, feed):
-    carries = Carries(engine, 10)
+    carries = Carries(engine, 10 * CARRY_BYTES)
     carries.want(feed.window)
     carries.prepare(4)
     position = feed.tick()
@@ -66,7 +68,7 @@ def test_a_carry_is_used_once_and_never_for_another_state(engine, feed):
 
 
 def test_a_wish_that_a_tick_overtook_is_dropped(engine, feed):
-    carries = Carries(engine, 10)
+    carries = Carries(engine, 10 * CARRY_BYTES)
     carries.want(feed.window)
     feed.tick()
     assert carries.prepare(4) == 0
@@ -75,7 +77,7 @@ def test_a_wish_that_a_tick_overtook_is_dropped(engine, feed):
 
 def test_wishes_are_served_in_slices_oldest_first(engine):
     feeds = [Feed(engine) for _ in range(5)]
-    carries = Carries(engine, 10)
+    carries = Carries(engine, 10 * CARRY_BYTES)
     for feed in feeds:
         for _ in range(6):
             feed.tick()
@@ -91,7 +93,7 @@ def test_wishes_are_served_in_slices_oldest_first(engine):
 
 def test_the_pool_is_bounded_and_the_oldest_goes_first(engine):
     feeds = [Feed(engine) for _ in range(3)]
-    carries = Carries(engine, 2)
+    carries = Carries(engine, 2 * CARRY_BYTES)
     for feed in feeds:
         for _ in range(6):
             feed.tick()
@@ -102,7 +104,7 @@ def test_the_pool_is_bounded_and_the_oldest_goes_first(engine):
 
 
 def test_clearing_forgets_carries_and_wishes(engine, feed):
-    carries = Carries(engine, 10)
+    carries = Carries(engine, 10 * CARRY_BYTES)
     carries.want(feed.window)
     carries.prepare(1)
     carries.want(feed.window)
@@ -111,14 +113,16 @@ def test_clearing_forgets_carries_and_wishes(engine, feed):
     assert carries.take(feed.window, feed.tick()) is None
 
 
-def test_wishes_that_nothing_leaves_time_for_are_bounded(engine, feed):
+def test_wishes_that_nothing_leaves_time_for_are_bounded(engine, monkeypatch):
     """As under a backlog in which each symbol comes for a while and never again."""
-    carries = Carries(engine, 3)
-    windows = [SymbolWindow(RULES, 1, slot) for slot in range(10)]
-    for window in windows:
-        carries.want(window)
+    monkeypatch.setattr(carries_module, "WISHES_MAX", 3)
+    carries = Carries(engine, 10 * CARRY_BYTES)
+    feeds = [Feed(engine) for _ in range(5)]
+    for feed in feeds:
+        for _ in range(6):
+            feed.tick()
+        carries.want(feed.window)
     assert carries.wanted == 3
-    carries.want(feed.window)
-    assert carries.prepare(2) == 2
-    assert carries.prepare(2) == 1
-    assert carries.take(feed.window, feed.tick()) is not None
+    assert carries.prepare(4) == 3
+    taken = [carries.take(feed.window, feed.tick()) is not None for feed in feeds]
+    assert taken == [False, False, True, True, True]

@@ -4,10 +4,20 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from check_client import Bench, publish, until
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import (
+    CorruptRecordError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    RebalanceInProgressError,
+    TopicAuthorizationFailedError,
+)
+from kafka.structs import TopicPartition
 from tickcast.broker import Broker
-from tickcast.clients import Committed
-from tickcast.errors import BrokerError, OwnershipLostError
+from tickcast.clients import Committed, Partition
+from tickcast.errors import BrokerError, OwnershipLostError, RefusedError
+from tickcast.kafka_python_errors import answering
+from tickcast.kafka_python_membership import Note
 from tickcast.kafka_python_settings import consumer_settings, producer_settings
 
 
@@ -116,3 +126,94 @@ def test_error_that_heals_by_itself_is_not_raised_by_poll(bench: Bench, monkeypa
         assert member.client.poll(0.01, 1) == []
     publish(member.client, next(iter(member.client.assignment())).topic, b"one")
     until(lambda: member.records, member)
+
+
+@pytest.mark.parametrize("error", [TopicAuthorizationFailedError, GroupAuthorizationFailedError, CorruptRecordError])
+def test_error_that_stays_is_a_refusal(error: type[KafkaError]) -> None:
+    with pytest.raises(RefusedError, match="asking: ") as caught, answering("asking"):
+        raise error
+    assert not caught.value.retriable
+
+
+@pytest.mark.parametrize("error", [KafkaTimeoutError, RebalanceInProgressError])
+def test_error_that_passes_may_be_tried_again(error: type[KafkaError]) -> None:
+    with pytest.raises(BrokerError) as caught, answering("asking"):
+        raise error
+    assert caught.value.retriable
+
+
+def test_missing_authorisation_is_not_asked_for_again_and_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, topic: Callable[..., str]
+) -> None:
+    client = bench.client()
+
+    def refuse(asked: object, timeout_ms: int) -> dict[object, object]:
+        raise GroupAuthorizationFailedError(bench.group)
+
+    monkeypatch.setattr(client._consumer._coordinator, "fetch_committed_offsets", refuse)
+    with pytest.raises(RefusedError, match="t/0, t/1, t/2, t/3, t/4, t/5, t/6, t/7, 2 more"):
+        client.committed([Partition("t", number) for number in range(10)], 1.0)
+
+
+def test_committed_offsets_are_one_request_and_never_an_answer_to_an_earlier_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = bench.topic(partitions=50)
+    everything = [Partition(topic, number) for number in range(50)]
+    coordinator = bench.client()._consumer._coordinator
+    client = bench._open[-1]
+    requests = []
+    send = coordinator._send_offset_fetch_request
+
+    async def counted(partitions: list[TopicPartition]) -> object:
+        requests.append(len(partitions))
+        return await send(partitions)
+
+    monkeypatch.setattr(coordinator, "_send_offset_fetch_request", counted)
+    assert client.committed(everything, 10.0) == dict.fromkeys(everything)
+    assert requests == [50]
+    left_behind = coordinator._manager.call_soon(counted, [TopicPartition(*each) for each in everything])
+    coordinator._offset_fetch_futures[frozenset(map(TopicPartition._make, everything))] = left_behind
+    assert client.committed(everything, 10.0) == dict.fromkeys(everything)
+    assert requests == [50, 50, 50]
+
+
+def test_records_of_a_partition_told_of_after_they_were_fetched_are_not_returned(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = bench.topic(partitions=2)
+    member = bench.joined(topic)
+    gone = frozenset({Partition(topic, 0)})
+    take, late = member.client._fetching.take, []
+
+    def take_and_lose(timeout_s: float, records_max: int) -> dict[TopicPartition, list[object]]:
+        batches = take(timeout_s, records_max)
+        if TopicPartition(topic, 0) in batches and not late:
+            late.append(len(batches[TopicPartition(topic, 0)]))
+            member.client._membership.notes.extend([Note("lost", gone), Note("assigned", gone)])
+        return dict(batches)
+
+    monkeypatch.setattr(member.client._fetching, "take", take_and_lose)
+    for number in range(40):
+        publish(member.client, topic, b"%d" % number, key=b"%d" % number)
+    until(lambda: len(member.records) >= 40, member)
+    assert late, "records were in hand"
+    home = next(record.key for record in member.records if record.partition in gone)
+    publish(member.client, topic, b"last", key=home)
+    until(lambda: member.records[-1].value == b"last", member)
+    assert [what for what, _ in member.events] == ["assigned", "lost", "assigned"]
+    read = [(record.partition, record.offset) for record in member.records]
+    assert len(set(read)) == len(read) == 41, "read once, from where the new beginning was placed"
+
+
+def test_damaged_batch_is_refused_each_time_and_never_hangs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = bench.topic()
+    member = bench.joined(topic)
+    with monkeypatch.context() as patched:
+        patched.setattr("kafka.record.default_records.DefaultRecordBatch.validate_crc", lambda batch: False)
+        publish(member.client, topic, b"one")
+        for _ in range(3):
+            with pytest.raises(RefusedError, match="crc"):
+                until(lambda: member.records, member)
+    until(lambda: member.records, member)
+    assert [record.value for record in member.records] == [b"one"]

@@ -51,6 +51,11 @@ def test_two_things_mapped_to_one_field_are_refused():
             codec.decoder(InputConfig(**settings), check_codec.COLUMNS)
 
 
+def test_a_mapping_of_a_column_that_the_bundle_has_not_is_refused():
+    with pytest.raises(ConfigurationError, match=r"input\.columns: bit: .*allowed: bid, ask"):
+        codec.decoder(InputConfig(columns={"bit": "b"}), check_codec.COLUMNS)
+
+
 def test_a_finite_column_whose_sum_overflows_is_no_error():
     decoder = codec.decoder(InputConfig(), check_codec.COLUMNS)
     fields = {**check_codec.FIELDS, "bid": 1.7e308, "ask": 1.7e308}

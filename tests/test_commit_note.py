@@ -1,6 +1,8 @@
 """The line of metadata that travels with an offset."""
 
 import pytest
+from factories import manifest_with
+from pipelines import config_with
 from tickcast.commit_note import BYTES_MAX, CommitNote, parse, rules_hash
 from tickcast.manifest import WindowRules
 
@@ -30,14 +32,17 @@ def test_what_is_no_note_of_this_version_is_not_read(text):
 
 
 def test_the_hash_differs_with_everything_windows_are_a_function_of():
-    rules = WindowRules(window=4)
-    base = rules_hash([(("*",), rules)], 100, 10)
+    manifest = manifest_with(columns=("bid", "ask"), rules=WindowRules(window=4))
+    base = rules_hash(config_with(), manifest)
     others = [
-        rules_hash([(("A*",), rules)], 100, 10),
-        rules_hash([(("*",), WindowRules(window=5))], 100, 10),
-        rules_hash([(("*",), WindowRules(window=4, max_gap_s=1.0))], 100, 10),
-        rules_hash([(("*",), rules)], 101, 10),
-        rules_hash([(("*",), rules)], 100, 11),
+        rules_hash(config_with(models=[{"bundle": "bundle", "symbols": ["A*"]}]), manifest),
+        rules_hash(config_with(), manifest_with(columns=("bid", "ask"), rules=WindowRules(window=5))),
+        rules_hash(config_with(), manifest_with(columns=("bid", "ask"), rules=WindowRules(window=4, max_gap_s=1.0))),
+        rules_hash(config_with(), manifest_with(columns=("bid", "mid"), rules=WindowRules(window=4))),
+        rules_hash(config_with(recovery={"replay_records_max": 101}), manifest),
+        rules_hash(config_with(recovery={"max_symbols": 11}), manifest),
+        rules_hash(config_with(input={"columns": {"bid": "b"}}), manifest),
+        rules_hash(config_with(input={"record_bytes_max": 100}), manifest),
     ]
-    assert base == rules_hash([(("*",), WindowRules(window=4))], 100, 10)
-    assert len({base, *others}) == 6
+    assert base == rules_hash(config_with(kafka={"group_id": "other"}), manifest)
+    assert len({base, *others}) == 1 + len(others)

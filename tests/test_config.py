@@ -59,6 +59,34 @@ def test_every_problem_is_told_at_once_with_key_value_and_what_is_allowed(file):
     assert any("less than or equal to 65535" in line and "99999" in line for line in lines)
 
 
+def test_an_unknown_setting_is_refused_with_those_there_are_and_a_missing_one_is_named(file):
+    file.write_text(TOML.replace('group_id = "g"', "grup_id = 'g'") + "symbol = ['A']\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, {})
+    text = str(caught.value)
+    assert "kafka.grup_id: no such setting; allowed: bootstrap_servers, client" in text
+    assert "kafka.group_id: required and not given" in text
+    assert "models.0.symbol: no such setting; allowed: bundle, symbols" in text
+
+
+@pytest.mark.parametrize("topic", ["forecasts", "dead"])
+def test_a_topic_that_is_read_and_written_is_refused(file, topic):
+    file.write_text(TOML.replace('["ticks"]', f'["ticks", "{topic}"]'))
+    with pytest.raises(ConfigurationError, match=f"kafka.input_topics: {topic}: also written to"):
+        load(file, {})
+
+
+def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_no_overrides(file):
+    environment = {
+        "TICKCAST_PORT": "tcp://10.0.0.1:9464",
+        "TICKCAST_PORT_9464_TCP_ADDR": "10.0.0.1",
+        "TICKCAST_SERVICE_HOST": "10.0.0.1",
+        "TICKCAST_SERVICE_PORT": "9464",
+        "TICKCAST_SERVICE_PORT_METRICS": "9464",
+    }
+    assert load(file, environment) == load(file, {})
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_client import MemoryClient, MemoryCluster
 from pipelines import Line, config_with
 from tickcast import audit, records
-from tickcast.clients import OffsetRange, Partition
+from tickcast.clients import OffsetRange, Partition, Record
 from tickcast.commit_note import parse
 from tickcast.errors import BrokerError, DeliveryError
 from tickcast.manifest import WindowRules
@@ -246,3 +247,36 @@ def test_a_group_without_a_commit_that_starts_at_the_end_answers_only_what_comes
     cluster.append(INPUT, msgspec.json.encode({"symbol": "A", "event_time_ns": 1_700_000_000_020_000_000, "value": 3}))
     line.turn(2)
     assert list(_forecasts(client)) == [10]
+
+
+def test_a_poll_that_fails_takes_back_nothing_of_what_was_answered_before(monkeypatch):
+    cluster = _ticks(10)
+    line, client, _ = _line(cluster, kafka={"commit_interval_ms": 3_600_000})
+    line.turn(2)
+
+    def fail(timeout_s: float, records_max: int) -> list[Record]:
+        raise BrokerError("the test says so")
+
+    monkeypatch.setattr(client, "poll", fail)
+    with pytest.raises(BrokerError):
+        line.turn()
+    client.close(1.0)
+    assert cluster.committed[INPUT].offset == 10
+
+
+def test_an_answer_that_is_not_finite_is_a_dead_letter_and_no_forecast(monkeypatch):
+    cluster = _ticks(10)
+    line, client, engine = _line(cluster)
+    answer = engine.window
+
+    def sometimes_nan(rows: np.ndarray) -> np.ndarray:
+        forecasts = answer(rows)
+        forecasts[1::2] = np.nan
+        return forecasts
+
+    monkeypatch.setattr(engine, "window", sometimes_nan)
+    line.turn(2)
+    buried = [records.source_of(headers)[1] for topic, _, _, headers in client.sent if topic == "dead-letters"]
+    assert (sorted(_forecasts(client)), sorted(buried)) == ([4, 6, 8], [5, 7, 9])
+    assert line.value("tickcast_forecasts_total", "window") == 3
+    assert line.value("tickcast_dead_letters_total", "non_finite_forecast") == 3

@@ -87,7 +87,7 @@ def test_metrics_are_the_board_s(board: Board, ask: Ask) -> None:
     status, text = ask("/metrics?name=ignored")
     found = families(text)
     assert status == 200
-    assert [(s.labels, s.value) for s in found["tickcast_ticks_received"].samples] == [({"topic": "ticks"}, 12.0)]
+    assert [(s.labels, s.value) for s in found["tickcast_ticks_processed"].samples] == [({"topic": "ticks"}, 12.0)]
     [lag] = found["tickcast_lag_records"].samples
     assert (lag.labels, lag.value) == ({"topic": 'odd "topic"', "partition": "3"}, -1.5)
     decode = [s for s in found["tickcast_stage_seconds"].samples if s.labels["stage"] == "decode"]

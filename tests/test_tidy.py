@@ -27,9 +27,11 @@ HOMES = {
     "kafka": {
         "broker",
         "client_kafka_python",
+        "kafka_python_errors",
         "kafka_python_fetching",
         "kafka_python_membership",
         "kafka_python_producer",
+        "kafka_python_records",
         "kafka_python_settings",
         "topic_reader",
     },

@@ -16,7 +16,7 @@ from tickcast.codec import Decoder
 from tickcast.config import Config
 from tickcast.errors import BadRecord, NonFiniteForecast
 from tickcast.manifest import Manifest
-from tickcast.windows import Windows
+from tickcast.partition_state import windows_of
 
 # What a tick should become, as one small number per offset.
 ABSENT, FORECAST, DEAD_LETTER, OTHER = range(4)
@@ -51,12 +51,9 @@ class PartitionAudit:
     """One input partition: first every tick, then every forecast and dead letter, then `account`."""
 
     def __init__(self, config: Config, manifest: Manifest, audited: OffsetRange) -> None:
-        limits = config.recovery
         self.audited = audited
         self._decoder: Decoder = codec.decoder(config.input, manifest.record_columns)
-        self._windows = Windows(
-            manifest.rules, manifest.columns, manifest.features, limits.replay_records_max, limits.max_symbols
-        )
+        self._windows = windows_of(manifest, config.recovery)
         self._has_model = symbols.matcher(config.models[0].symbols)
         length = audited.end - audited.first
         self._expected = np.zeros(length, np.uint8)

@@ -110,8 +110,8 @@ class Broker:
         if self._process is not None:
             raise BrokerError(f"the broker is running already, on {self.bootstrap_servers}")
         java, jars = kafka_jars.java(), kafka_jars.jars()
-        self._folder = self._data or Path(tempfile.mkdtemp(prefix="tickcast-broker-"))
         try:
+            self._folder = self._data or Path(tempfile.mkdtemp(prefix="tickcast-broker-"))
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / "tmp").mkdir(exist_ok=True)
             command = [str(java), *JAVA_OPTIONS, f"-Djava.io.tmpdir={self._folder / 'tmp'}"]
@@ -208,14 +208,19 @@ class Broker:
         if (self._folder / "data" / "meta.properties").exists():
             return
         tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={secrets.token_urlsafe(16)}"]
-        done = subprocess.run(
-            [*java, "-XX:TieredStopAtLevel=1", *tool, "--config", str(properties)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=READY_TIMEOUT_S,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*java, "-XX:TieredStopAtLevel=1", *tool, "--config", str(properties)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=READY_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BrokerError(
+                f"making {self._folder} a data folder of Kafka took over {error.timeout:.0f} s"
+            ) from error
         if done.returncode != 0:
             raise BrokerError(f"{self._folder} cannot be made a data folder of Kafka:\n{_end_of(done.stderr)}")
 

@@ -12,6 +12,9 @@ import numpy as np
 from tickcast.engine import Carry, Engine
 from tickcast.windows import SymbolWindow
 
+# Wishes are served within the next idle turns; older ones than these are likely overtaken by their symbol's next tick.
+WISHES_MAX = 10_000
+
 
 class _Prepared(NamedTuple):
     sequence: int
@@ -21,9 +24,9 @@ class _Prepared(NamedTuple):
 class Carries:
     """The pool, and the list of windows that want a carry."""
 
-    def __init__(self, engine: Engine, carries_max: int) -> None:
+    def __init__(self, engine: Engine, bytes_max: int) -> None:
         self._engine = engine
-        self._carries_max = carries_max
+        self._bytes_max = bytes_max
         self._ready: OrderedDict[SymbolWindow, _Prepared] = OrderedDict()
         self._wanted: OrderedDict[SymbolWindow, int] = OrderedDict()  # window -> sequence, oldest wish first
 
@@ -35,12 +38,12 @@ class Carries:
     def want(self, window: SymbolWindow) -> None:
         """Ask for a carry for the window's next tick. A newer wish replaces the older one.
 
-        There is no point in more wishes than carries can be kept: while a backlog leaves no time to fulfil any, the
-        oldest ones go, and with them windows that nobody else remembers.
+        While a backlog leaves no time to fulfil any, the oldest wishes go, and with them windows that nobody else
+        remembers.
         """
         self._wanted[window] = window.sequence
         self._wanted.move_to_end(window)
-        if len(self._wanted) > self._carries_max:
+        if len(self._wanted) > WISHES_MAX:
             self._wanted.popitem(last=False)
 
     def take(self, window: SymbolWindow, position: int) -> Carry | None:
@@ -59,7 +62,7 @@ class Carries:
             return 0
         carry = self._engine.prefix(np.stack([window.view(window.sequence - 1)[1:] for window in chosen]))
         for index, window in enumerate(chosen):
-            self._keep(window, _Prepared(window.sequence, [part[index : index + 1] for part in carry]))
+            self._keep(window, _Prepared(window.sequence, [part[index : index + 1].copy() for part in carry]))
         return len(chosen)
 
     def clear(self) -> None:
@@ -70,5 +73,6 @@ class Carries:
     def _keep(self, window: SymbolWindow, prepared: _Prepared) -> None:
         self._ready[window] = prepared
         self._ready.move_to_end(window)
-        if len(self._ready) > self._carries_max:
+        carry_bytes = sum(part.nbytes for part in prepared.carry)  # the same for all of a bundle
+        while len(self._ready) * carry_bytes > self._bytes_max:
             self._ready.popitem(last=False)

@@ -5,8 +5,7 @@ polling thread: `kafka_python_membership`.
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import kafka
@@ -18,6 +17,7 @@ from tickcast import log
 from tickcast.clients import Committed, Headers, OffsetRange, OnDelivery, Partition, RebalanceListener, Record
 from tickcast.config import KafkaConfig
 from tickcast.errors import BrokerError, OffsetOutOfRangeError, OwnershipLostError
+from tickcast.kafka_python_errors import answering, refusal
 from tickcast.kafka_python_fetching import Fetching
 from tickcast.kafka_python_membership import Membership, Note
 from tickcast.kafka_python_producer import Producer
@@ -31,6 +31,10 @@ TURN_JOINING_MAX_S = 0.005
 RETRY_PAUSE_S = 0.1
 # To say what a partition holds when our position is outside of it.
 RANGE_TIMEOUT_S = 1.0
+# What kafka-python says where it knows no leader of a partition, or knows that there is none.
+NO_LEADER = (None, -1)
+# Partitions that a message names.
+NAMES_MAX = 8
 # Each part of closing gets at least this much, or a deadline that has passed would skip what frees threads and sockets.
 CLOSE_TIMEOUT_MIN_S = 0.5
 
@@ -54,7 +58,7 @@ class KafkaPythonClient:
         self._owned: set[Partition] = set()
         self._unpositioned: set[Partition] = set()
         self._fenced = False
-        with _answering("connect"):
+        with answering("connect"):
             self._producer = Producer(config, instance_id)
             try:
                 self._consumer = opened(kafka.KafkaConsumer, consumer_settings(config, instance_id))
@@ -74,17 +78,17 @@ class KafkaPythonClient:
     def poll(self, timeout_s: float, records_max: int) -> list[Record]:
         """See `Client`. Raises OffsetOutOfRangeError where a partition no longer holds what comes next."""
         deadline_s = time.monotonic() + timeout_s
-        while True:
-            self._tell()
-            batches = self._turn(max(0.0, deadline_s - time.monotonic()), records_max)
-            if batches or time.monotonic() >= deadline_s:
-                break
         self._tell()
-        records: list[Record] = []
-        for topic_partition, rows in batches.items():
-            partition = Partition(*topic_partition)
-            records += [Record(partition, row.offset, row.timestamp, row.key, row.value, row.headers) for row in rows]
-        return records
+        while True:
+            batches = self._turn(max(0.0, deadline_s - time.monotonic()), records_max)
+            told_of = self._tell()
+            records: list[Record] = []
+            for topic_partition, rows in batches.items():
+                partition = Partition(*topic_partition)
+                if partition not in told_of:  # else it has a new position, or a new owner, who reads these again
+                    records += [Record(partition, r.offset, r.timestamp, r.key, r.value, r.headers) for r in rows]
+            if records or time.monotonic() >= deadline_s:
+                return records
 
     def assignment(self) -> frozenset[Partition]:
         """See `Client`: what the listener was told of, so that both always agree."""
@@ -112,34 +116,37 @@ class KafkaPythonClient:
     # -- asking
 
     def committed(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, Committed | None]:
-        """See `Client`. One question per partition, so that the open transaction of one does not silence all."""
-        deadline_s = time.monotonic() + timeout_s
-        found: dict[Partition, Committed | None] = {}
-        for partition in partitions:
-            with _answering(f"committed offset of {_name(partition)}"):
-                answer = self._consumer.committed(
-                    TopicPartition(*partition), metadata=True, timeout_ms=_left_ms(deadline_s)
-                )
-            # librdkafka stores a NUL after the text.
-            found[partition] = None if answer is None else Committed(answer.offset, answer.metadata.rstrip("\0"))
-        return found
+        """See `Client`. One question for all, repeated while an open transaction is about to commit for any of them."""
+        asked = [TopicPartition(*partition) for partition in partitions]
+        coordinator = self._consumer._coordinator
+        # What came back after its caller had given up may be older than commits made since.
+        coordinator._offset_fetch_futures.clear()
+        with answering(f"committed offsets of {_names(partitions)}"):
+            found = coordinator.fetch_committed_offsets(asked, timeout_ms=int(timeout_s * 1_000))
+        return {Partition(*each): _committed(found.get(each)) for each in asked}
 
     def offset_range(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, OffsetRange]:
         """See `Client`. Being read-committed, the consumer is told the last stable offset as the end."""
         deadline_s = time.monotonic() + timeout_s
-        asked = [TopicPartition(*partition) for partition in partitions]
-        with _answering("offset ranges"):
-            first = self._consumer.beginning_offsets(asked, _left_ms(deadline_s))
-            end = self._consumer.end_offsets(asked, _left_ms(deadline_s))
-        return {Partition(*each): OffsetRange(first[each], end[each]) for each in asked}
+        first = self._bounds(self._consumer.beginning_offsets, partitions, timeout_s)
+        end = self._bounds(self._consumer.end_offsets, partitions, deadline_s - time.monotonic())
+        return {partition: OffsetRange(first[partition], end[partition]) for partition in partitions}
+
+    def end_offsets(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, int]:
+        """See `Client`."""
+        return self._bounds(self._consumer.end_offsets, partitions, timeout_s)
 
     def offsets_for_time(
         self, partitions: Collection[Partition], timestamp_ms: int, timeout_s: float
     ) -> dict[Partition, int | None]:
         """See `Client`."""
         asked = {TopicPartition(*partition): timestamp_ms for partition in partitions}
-        with _answering("offsets for a time"):
+        with answering("offsets for a time"):
             found = self._consumer.offsets_for_times(asked, int(timeout_s * 1_000))
+        cluster = self._consumer._cluster
+        leaderless = [each for each in asked if not found[each] and cluster.leader_for_partition(each) in NO_LEADER]
+        if leaderless:  # kafka-python leaves these out, as it does those whose records are all older
+            raise BrokerError(f"offsets for a time: no leader of {_names([Partition(*each) for each in leaderless])}")
         return {Partition(*each): None if found[each] is None else found[each].offset for each in asked}
 
     def partitions_of(self, topic: str, timeout_s: float) -> frozenset[int]:
@@ -150,13 +157,13 @@ class KafkaPythonClient:
             "bootstrap_timeout_ms": timeout_ms,
             "request_timeout_ms": timeout_ms,
         }
-        with _answering(f"partitions of {topic}"), opened(KafkaAdminClient, settings) as admin:
+        with answering(f"partitions of {topic}"), opened(KafkaAdminClient, settings) as admin:
             (description,) = admin.describe_topics([topic])
         error = errors.for_code(description["error_code"])
         if error is errors.UnknownTopicOrPartitionError:
             return frozenset()
         if error is not errors.NoError:
-            raise BrokerError(f"partitions of {topic}: {error.__name__}")
+            raise refusal(f"partitions of {topic}", error())
         return frozenset(partition["partition_index"] for partition in description["partitions"])
 
     # -- producing and committing
@@ -177,12 +184,12 @@ class KafkaPythonClient:
         self._membership.complete_join(deadline_s)
         foreign = offsets.keys() - (self._owned - self._membership.lost())
         if foreign:
-            raise OwnershipLostError(f"not ours to commit: {', '.join(sorted(map(_name, foreign)))}")
+            raise OwnershipLostError(f"not ours to commit: {_names(foreign)}")
         rows = {
             TopicPartition(*partition): OffsetAndMetadata(offset, metadata, -1)
             for partition, (offset, metadata) in offsets.items()
         }
-        with _answering("commit"):
+        with answering("commit"):
             try:
                 self._consumer.commit(rows, timeout_ms=_left_ms(deadline_s))
             except _GROUP_MOVED_ON as error:
@@ -198,7 +205,7 @@ class KafkaPythonClient:
             self._give_up_all()
         finally:
             try:
-                with _answering("close"):
+                with answering("close"):
                     self._membership.close(_left_ms(deadline_s, CLOSE_TIMEOUT_MIN_S))
             finally:
                 self._producer.close(deadline_s, CLOSE_TIMEOUT_MIN_S)
@@ -219,16 +226,18 @@ class KafkaPythonClient:
             raise self._out_of_range(error) from error
         except errors.KafkaError as error:
             if not error.retriable:
-                raise BrokerError(f"poll: {error}") from error
+                raise refusal("poll", error) from error
             self._log.warning("poll failed, trying again", error=str(error))
             time.sleep(min(timeout_s, RETRY_PAUSE_S))
             return {}
 
-    def _tell(self) -> None:
-        """Pass the notes on to the pipeline, in the order in which things happened."""
+    def _tell(self) -> set[Partition]:
+        """Pass the notes on to the pipeline, in the order in which things happened. Returns the partitions told of."""
+        told_of: set[Partition] = set()
         while self._membership.notes:
             note = self._membership.notes.popleft()
             assert self._listener is not None
+            told_of |= note.partitions
             if note.what == "assigned":
                 self._owned |= note.partitions
                 self._unpositioned |= note.partitions
@@ -239,6 +248,7 @@ class KafkaPythonClient:
             else:
                 self._forget(note.partitions)
                 self._listener.lost(note.partitions)
+        return told_of
 
     def _forget(self, partitions: frozenset[Partition]) -> None:
         self._owned -= partitions
@@ -257,6 +267,20 @@ class KafkaPythonClient:
         assigned = self._consumer.assignment()
         return [each for each in (TopicPartition(*partition) for partition in partitions) if each in assigned]
 
+    def _bounds(
+        self,
+        ask: Callable[[list[TopicPartition], int], dict[TopicPartition, int]],
+        partitions: Collection[Partition],
+        timeout_s: float,
+    ) -> dict[Partition, int]:
+        """First or end offsets. Raises BrokerError also where kafka-python knows no leader, and leaves a hole."""
+        try:
+            with answering(f"offsets of {_names(partitions)}"):
+                found = ask([TopicPartition(*partition) for partition in partitions], max(1, int(timeout_s * 1_000)))
+        except KeyError as error:
+            raise BrokerError(f"offsets: no leader of {_name(Partition(*error.args[0]))}") from error
+        return {Partition(*each): offset for each, offset in found.items()}
+
     def _out_of_range(self, error: errors.OffsetOutOfRangeError) -> OffsetOutOfRangeError:
         positions = {Partition(*each): offset for each, offset in error.args[0].items()}
         held = self.offset_range(positions, RANGE_TIMEOUT_S)
@@ -269,13 +293,9 @@ class KafkaPythonClient:
         )
 
 
-@contextmanager
-def _answering(what: str) -> Iterator[None]:
-    """Let what kafka-python says come out as BrokerError."""
-    try:
-        yield
-    except errors.KafkaError as error:
-        raise BrokerError(f"{what}: {error}") from error
+def _committed(answer: OffsetAndMetadata | None) -> Committed | None:
+    """The text without the NUL that librdkafka stores after it; other tools store none at all."""
+    return None if answer is None else Committed(answer.offset, (answer.metadata or "").rstrip("\0"))
 
 
 def _left_ms(deadline_s: float, at_least_s: float = 0.001) -> int:
@@ -284,3 +304,9 @@ def _left_ms(deadline_s: float, at_least_s: float = 0.001) -> int:
 
 def _name(partition: Partition) -> str:
     return f"{partition.topic}/{partition.number}"
+
+
+def _names(partitions: Collection[Partition]) -> str:
+    names = sorted(map(_name, partitions))
+    more = [f"{len(names) - NAMES_MAX} more"] if len(names) > NAMES_MAX else []
+    return ", ".join(names[:NAMES_MAX] + more)

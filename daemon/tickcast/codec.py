@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tickcast.clients import Record
 from tickcast.config import InputConfig
-from tickcast.errors import EmptyRecord, InvalidRecord, NonFiniteRecord, OversizeRecord
+from tickcast.errors import ConfigurationError, EmptyRecord, InvalidRecord, NonFiniteRecord, OversizeRecord
 from tickcast.windows import Tick, Values
 
 KAFKA_KEY = "kafka_key"
@@ -35,7 +35,11 @@ DECODERS: dict[str, tuple[str, str]] = {
 
 
 def decoder(config: InputConfig, columns: tuple[str, ...]) -> Decoder:
-    """The configured decoder for the record columns of a bundle."""
+    """The configured decoder for the record columns of a bundle. Raises ConfigurationError for a mapping of others."""
+    unknown = sorted(set(config.columns) - set(columns))
+    if unknown:
+        allowed = ", ".join(columns)
+        raise ConfigurationError(f"input.columns: {', '.join(unknown)}: no columns of the bundle; allowed: {allowed}")
     module, name = DECODERS[config.format]
     made: Decoder = getattr(importlib.import_module(module), name)(config, columns)
     return made
@@ -73,7 +77,9 @@ def event_time_ns(value: int | float, unit: str) -> int:
 
 
 def checked_symbol(symbol: str) -> str:
-    """`symbol`, if it is not too long. Raises InvalidRecord."""
+    """`symbol`, if it names something and is not too long. Raises InvalidRecord."""
+    if not symbol:
+        raise InvalidRecord("the symbol is empty")
     if len(symbol) > SYMBOL_LENGTH_MAX:
         raise InvalidRecord(f"a symbol of {len(symbol)} characters; at most {SYMBOL_LENGTH_MAX} are read")
     return symbol

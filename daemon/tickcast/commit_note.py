@@ -7,7 +7,8 @@ import hashlib
 import re
 from typing import NamedTuple
 
-from tickcast.manifest import WindowRules
+from tickcast.config import Config
+from tickcast.manifest import Manifest
 
 VERSION = 1
 BYTES_MAX = 200  # the design page's limit; brokers accept 4,096
@@ -38,8 +39,12 @@ def parse(text: str) -> CommitNote | None:
     return CommitNote(int(match[1]), int(match[2]), match[3], match[4])
 
 
-def rules_hash(models: list[tuple[tuple[str, ...], WindowRules]], replay_records_max: int, max_symbols: int) -> str:
-    """A hash over all that windows are a function of: pattern -> rules pairs, R and the symbol limit."""
-    lines = [f"replay_records_max={replay_records_max} max_symbols={max_symbols}"]
-    lines += [f"{','.join(symbols)} {rules.text()}" for symbols, rules in models]
+def rules_hash(config: Config, manifest: Manifest) -> str:
+    """A hash over all that windows are a function of: symbols, rules, columns, how they are read, R, symbol limit."""
+    limits = config.recovery
+    lines = [
+        f"replay_records_max={limits.replay_records_max} max_symbols={limits.max_symbols}",
+        config.input.model_dump_json(exclude={"dead_letter_bytes_max"}),
+        f"{','.join(config.models[0].symbols)} {','.join(manifest.columns)} {manifest.rules.text()}",
+    ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:RULES_DIGITS]

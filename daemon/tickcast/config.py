@@ -5,16 +5,19 @@ is allowed. `TICKCAST_KAFKA__BOOTSTRAP_SERVERS=host:9092` overrides `kafka.boots
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tickcast.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "TICKCAST_"
+# Kubernetes tells every container of a Service that is called tickcast, by variables that are no settings of ours.
+KUBERNETES_SERVICE = re.compile(r"TICKCAST_(SERVICE_(HOST|PORT)|PORT)(_|$)(?!_)")
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -80,7 +83,7 @@ class InputConfig(Section):
     )
     record_bytes_max: int = Field(1_000_000, ge=1, description="longer records go to the dead-letter topic")
     dead_letter_bytes_max: int = Field(
-        900_000, ge=0, description="most bytes of a bad record that its dead letter repeats"
+        900_000, ge=0, le=900_000, description="most bytes of a bad record that its dead letter repeats"
     )
 
 
@@ -103,7 +106,9 @@ class InferenceConfig(Section):
     threads: int = Field(1, ge=1, le=256, description="threads of one graph run on the CPU")
     batch_max: int = Field(32, ge=1, le=16_384, description="most windows in one graph run")
     finish_path: bool = Field(True, description="answer single ticks from a carry prepared beforehand")
-    carries_max: int = Field(10_000, ge=1, description="most carries kept; the least recently used goes first")
+    carries_bytes_max: int = Field(
+        67_108_864, ge=0, description="most memory for carries; the least recently prepared goes first"
+    )
 
 
 class RecoveryConfig(Section):
@@ -155,6 +160,15 @@ class Config(Section):
     http: HttpConfig = HttpConfig()
     log: LogConfig = LogConfig()
 
+    @model_validator(mode="after")
+    def _outputs_are_no_inputs(self) -> "Config":
+        topics = (self.kafka.output_topic, self.kafka.dead_letter_topic)
+        if both := sorted(set(topics) & set(self.kafka.input_topics)):
+            raise ValueError(f"kafka.input_topics: {', '.join(both)}: also written to, which would never end")
+        if len(set(topics)) < len(topics):
+            raise ValueError("kafka.dead_letter_topic: must not be kafka.output_topic")
+        return self
+
     @property
     def instance_id(self) -> str:
         """The group's name for this member."""
@@ -180,7 +194,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
 
 def _override(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
     for name, text in sorted(environment.items()):
-        if not name.startswith(ENVIRONMENT_PREFIX):
+        if not name.startswith(ENVIRONMENT_PREFIX) or KUBERNETES_SERVICE.match(name):
             continue
         *parents, last = name[len(ENVIRONMENT_PREFIX) :].lower().split("__")
         node: Any = tree
@@ -214,5 +228,25 @@ def _value(text: str) -> Any:
 
 
 def _problem(path: Path, problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    return f"{path}: {key}: {problem['msg']} (got {problem['input']!r})"
+    """One line: file, key, what is wrong, the value, what is allowed."""
+    key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+    if problem["type"] == "missing":
+        return f"{path}: {key}: required and not given"
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: {key}: no such setting; allowed: {', '.join(_settings_beside(problem['loc']))}"
+    value = "" if isinstance(problem["input"], dict | BaseModel) else f" (got {problem['input']!r})"
+    return f"{path}: {key}: {problem['msg'].removeprefix('Value error, ')}{value}"
+
+
+def _settings_beside(location: tuple[str | int, ...]) -> list[str]:
+    """The settings of the section that `location` lies in."""
+    section: Any = Config
+    for part in location[:-1]:
+        if isinstance(part, str):
+            annotation = section.model_fields[part].annotation
+            section = next((each for each in (annotation, *get_args(annotation)) if _is_section(each)), section)
+    return sorted(section.model_fields)
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)

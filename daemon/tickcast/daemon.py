@@ -5,7 +5,7 @@ import signal
 from collections.abc import Mapping
 from types import FrameType
 
-from tickcast import __version__, bundle, clients, codec, commit_note, log
+from tickcast import __version__, bundle, clients, codec, log
 from tickcast.board import Board
 from tickcast.carries import Carries
 from tickcast.clients import Client
@@ -97,15 +97,15 @@ class Daemon:
 
     def _serve(self, board: Board, sidecar: Sidecar, engine: Engine, client: Client) -> None:
         config, clock, manifest = self._config, self._clock, engine.bundle.manifest
-        rules_hash = commit_note.rules_hash(
-            [(config.models[0].symbols, manifest.rules)],
-            config.recovery.replay_records_max,
-            config.recovery.max_symbols,
-        )
+
+        def alive() -> None:
+            board.turn(clock.monotonic_ns())
+            self._notifier.watchdog()
+
         instruments = Instruments(board, clock, config.kafka.input_topics, manifest.horizons)
         deliveries = Deliveries(clock)
-        carries = Carries(engine, config.inference.carries_max)
-        ownership = Ownership(config, manifest, rules_hash, client, deliveries, instruments, clock, carries.clear)
+        carries = Carries(engine, config.inference.carries_bytes_max)
+        ownership = Ownership(config, manifest, client, deliveries, instruments, clock, alive, carries.clear)
         pipeline = Pipeline(
             config,
             client,
@@ -123,8 +123,7 @@ class Daemon:
         try:
             while not self._stopping:
                 pipeline.turn()
-                board.turn(clock.monotonic_ns())
-                self._notifier.watchdog()
+                alive()
                 self._pulse(board, sidecar, ownership)
         finally:
             garbage.stop()

@@ -56,7 +56,10 @@ class Deliveries:
         self._opened = 0
 
     def open(self) -> Batch:
-        """A batch for the records about to be sent."""
+        """A batch for the records about to be sent. One of which nothing was sent is used again: none pile up."""
+        if self._batches and not self._batches[-1].sent:
+            self._batches[-1].handed_ns = self._clock.monotonic_ns()
+            return self._batches[-1]
         batch = Batch(self._clock.monotonic_ns)
         self._batches.append(batch)
         self._opened += 1
@@ -83,5 +86,6 @@ class Deliveries:
         for batch in self._batches:
             batch.raise_failure()
         while self._batches and self._batches[0].answered >= self._batches[0].sent:
+            self._batches[0].raise_failure()  # again: another thread may have reported one since
             done.append(self._batches.popleft())
         return done

@@ -14,6 +14,8 @@ from tickcast.bundle import Bundle
 from tickcast.config import InferenceConfig
 from tickcast.errors import BundleError
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 Rows = NDArray[np.float32]
 Carry = list[NDArray[np.float32]]  # one array [batch, ...] per carry pair of the manifest, in its order
 
@@ -38,11 +40,11 @@ class Engine:
     def features(self, pairs: NDArray[np.float64]) -> Rows:
         """Feature rows [n, features] of raw pairs [n, 2, columns] (previous tick, tick).
 
-        A foreign bundle has no feature graph: its rows are the current tick's raw columns.
+        A foreign bundle has no feature graph: its rows are the current tick's raw columns, kept within float32.
         """
         session = self._sessions.get("features")
         if session is None:
-            return pairs[:, 1].astype(np.float32)
+            return np.clip(pairs[:, 1], -FLOAT32_MAX, FLOAT32_MAX).astype(np.float32)
         rows: Rows = session.run(["row"], {"ticks": pairs})[0]
         return rows
 

@@ -8,6 +8,7 @@
     |   +-- TickFileError         a tick file that cannot be read as ticks
     +-- ProviderError         the asked-for execution provider is not to be had
     +-- BrokerError           the Kafka cluster refused or stayed silent
+    |   +-- RefusedError          the cluster's last word: authorisation, fencing, an unknown version
     |   +-- DeliveryError         a record was finally not delivered: the process must end without commit
     |   +-- OwnershipLostError    the group gave this member's partitions away
     |   +-- OffsetOutOfRangeError the topic no longer holds the record that comes next
@@ -57,6 +58,12 @@ class BrokerError(TickcastError):
     """The Kafka cluster refused a request or did not answer in time."""
 
     retriable = True
+
+
+class RefusedError(BrokerError):
+    """The cluster refused for a reason that trying again does not change: authorisation, fencing, a bad request."""
+
+    retriable = False
 
 
 class DeliveryError(BrokerError):

@@ -27,7 +27,7 @@ def java() -> Path:
 def jars() -> list[Path]:
     """Kafka's jars, fetched where they are not there yet.
 
-    Raises MissingExtraError without jgo, BrokerError when the jars cannot be fetched.
+    Raises MissingExtraError without jgo, BrokerError when the jars cannot be fetched or the cache not be written.
     """
     remembered = _remembered()
     if remembered:
@@ -71,10 +71,14 @@ def _remembered() -> list[Path]:
 
 def _remember(paths: list[Path]) -> None:
     cache_file = _cache_file()
-    cache_file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = cache_file.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(json.dumps({"endpoint": ENDPOINT, "jars": [str(path) for path in paths]}, indent=1), "utf-8")
-    unfinished.replace(cache_file)  # at once: another process may be reading it
+    text = json.dumps({"endpoint": ENDPOINT, "jars": [str(path) for path in paths]}, indent=1)
+    try:
+        cache_file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(text, "utf-8")
+        unfinished.replace(cache_file)  # at once: another process may be reading it
+    except OSError as error:
+        raise BrokerError(f"{cache_file}, where Kafka's jars are noted, cannot be written: {error}") from error
 
 
 def _missing(error: ImportError) -> MissingExtraError:

@@ -10,6 +10,8 @@ from typing import Any
 import kafka
 from kafka.structs import TopicPartition
 
+from tickcast.kafka_python_records import read_leniently
+
 # With no fetch on its way (no partition, or all of them paused) there is nothing to be woken by.
 IDLE_PAUSE_S = 0.005
 
@@ -18,6 +20,7 @@ class Fetching:
     """The fetches of one consumer. Everything is called from the thread that polls."""
 
     def __init__(self, consumer: kafka.KafkaConsumer) -> None:
+        read_leniently(consumer)
         self._fetcher = consumer._fetcher
         self._on_their_way = 0
         self._disturbed = True

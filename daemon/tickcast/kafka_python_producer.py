@@ -7,11 +7,11 @@ import threading
 import time
 
 import kafka
-from kafka import errors
 
 from tickcast.clients import Headers, OnDelivery
 from tickcast.config import KafkaConfig
 from tickcast.errors import BrokerError, DeliveryError
+from tickcast.kafka_python_errors import answering
 from tickcast.kafka_python_settings import NULL, opened, producer_settings
 
 
@@ -39,10 +39,11 @@ class Producer:
 
         self._count(+1)
         try:
-            future = self._producer.send(topic, value=NULL if value is None else value, key=key, headers=headers)
-        except errors.KafkaError as error:
+            with answering(f"{topic}: the record was refused"):
+                future = self._producer.send(topic, value=NULL if value is None else value, key=key, headers=headers)
+        except BrokerError:
             self._count(-1)
-            raise BrokerError(f"{topic}: the record was refused: {error}") from error
+            raise
         future.add_callback(delivered)
         future.add_errback(failed)
 

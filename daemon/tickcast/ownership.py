@@ -4,10 +4,11 @@ Stages `(acks)` and `commit` of the way of a tick. A checkpoint fixes, per parti
 rebuild for it may start; it is committed once everything handed over before it is acknowledged.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, TypeVar
 
-from tickcast import log
+from tickcast import commit_note, log
 from tickcast.clients import Client, Committed, OffsetRange, Partition
 from tickcast.clock import Clock
 from tickcast.config import Config
@@ -15,13 +16,14 @@ from tickcast.deliveries import Deliveries
 from tickcast.errors import BrokerError, OwnershipLostError
 from tickcast.instruments import Instruments, PartitionGauges
 from tickcast.manifest import Manifest
-from tickcast.partition_state import PartitionState, recover
-from tickcast.windows import Windows
+from tickcast.partition_state import PartitionState, recover, windows_of
 
 # One question to the broker while the loop stands still: a second is the longest any call in the loop may take.
 ANSWER_TIMEOUT_S = 1.0
-# How often a question is repeated before the process ends for its supervisor: longer than a broker's restart takes.
+# How often a question is repeated before the process ends for its supervisor: longer than a broker's restart takes,
+# also where a broker that is down refuses at once.
 ANSWER_ATTEMPTS = 20
+RETRY_PAUSE_S = 0.5
 
 Answer = TypeVar("Answer")
 
@@ -40,23 +42,27 @@ class Ownership:
         self,
         config: Config,
         manifest: Manifest,
-        rules_hash: str,
         client: Client,
         deliveries: Deliveries,
         instruments: Instruments,
         clock: Clock,
+        alive: Callable[[], None],
         windows_dropped: Callable[[], None],
     ) -> None:
-        """`windows_dropped` is called after partitions left: what was prepared for their windows is void."""
+        """`alive` is called while the loop waits for the cluster: waiting is no reason to be restarted.
+
+        `windows_dropped` is called after partitions left: what was prepared for their windows is void.
+        """
         self.states: dict[Partition, PartitionState] = {}
         self._config = config
         self._manifest = manifest
-        self._rules_hash = rules_hash
+        self._rules_hash = commit_note.rules_hash(config, manifest)
         self._client = client
         self._deliveries = deliveries
         self._instruments = instruments
         self._clock = clock
         self._log = log.get("ownership")
+        self._alive = alive
         self._windows_dropped = windows_dropped
         self._gauges: dict[Partition, PartitionGauges] = {}
         self._checkpoint: Checkpoint | None = None
@@ -112,13 +118,12 @@ class Ownership:
     def measure(self) -> None:
         """Update the partitions' gauges. Asks the broker for the partitions' ends: a round trip."""
         try:
-            held = self._client.offset_range(self.states, ANSWER_TIMEOUT_S) if self.states else {}
+            ends = self._client.end_offsets(self.states, ANSWER_TIMEOUT_S) if self.states else {}
         except BrokerError as error:  # the gauges keep their last values; the poll will tell if it lasts
             self._log.warning("end offsets not known", error=str(error))
-            held = {}
+            ends = {}
         for partition, state in self.states.items():
-            if partition in held:
-                state.end = held[partition].end
+            state.end = ends.get(partition, state.end)
             gauges = self._gauges[partition]
             gauges.position.set(state.position)
             gauges.lag.set(max(state.end - state.position, 0))
@@ -131,11 +136,7 @@ class Ownership:
     def _take_up(self, partition: Partition, committed: Committed | None, fresh_start: int, held: OffsetRange) -> None:
         limits = self._config.recovery
         recovery = recover(committed, fresh_start, held, self._rules_hash, limits.replay_records_max)
-        manifest = self._manifest
-        windows = Windows(
-            manifest.rules, manifest.columns, manifest.features, limits.replay_records_max, limits.max_symbols
-        )
-        self.states[partition] = PartitionState(partition, recovery, windows)
+        self.states[partition] = PartitionState(partition, recovery, windows_of(self._manifest, limits))
         self._gauges[partition] = PartitionGauges(self._instruments.board, partition)
         self._client.seek(partition, recovery.replay_from)
         self._instruments.recovered(recovery.kind)
@@ -169,6 +170,8 @@ class Ownership:
                 if not error.retriable or attempt == ANSWER_ATTEMPTS:
                     raise
                 self._log.warning("broker did not answer", question=what, attempt=attempt, error=str(error))
+                self._alive()
+                self._clock.sleep(RETRY_PAUSE_S)
         raise AssertionError("unreachable")
 
     def _offer(self, partition: Partition) -> Committed:
@@ -198,13 +201,21 @@ class Ownership:
 
     def _drain(self, partitions: Collection[Partition]) -> None:
         timeout_s = self._config.recovery.drain_timeout_ms / 1_000
-        if not self._client.flush(timeout_s):
+        if not self._flushed(timeout_s):
             self._log.error(
                 "not acknowledged in time, not committed: these ticks are answered again", timeout_s=timeout_s
             )
             return
         self._collect()
         self._commit({p: self._offer(p) for p in partitions if p in self.states and self._moved(p)})
+
+    def _flushed(self, timeout_s: float) -> bool:
+        """Wait for acknowledgements, a second at a time."""
+        for _ in range(math.ceil(timeout_s / ANSWER_TIMEOUT_S)):
+            if self._client.flush(ANSWER_TIMEOUT_S):
+                return True
+            self._alive()
+        return False
 
     def _drop(self, partitions: Collection[Partition]) -> None:
         # Should a partition come back, others may have answered more of it; the next checkpoint covers those we keep.

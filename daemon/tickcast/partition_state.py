@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 
 from tickcast import commit_note
 from tickcast.clients import Committed, OffsetRange, Partition
+from tickcast.config import RecoveryConfig
+from tickcast.manifest import Manifest
 from tickcast.windows import Windows
 
 # How a partition was taken up; the label of `tickcast_recoveries_total`.
@@ -54,6 +56,11 @@ def _from_note(committed: Committed, rules_hash: str, farthest: int) -> tuple[Re
     if note.rules_hash != rules_hash:
         return "other_rules", farthest
     return "metadata", min(max(note.replay_from, farthest), committed.offset)
+
+
+def windows_of(manifest: Manifest, limits: RecoveryConfig) -> Windows:
+    """Empty windows of one partition, as the daemon and the audit both begin with them."""
+    return Windows(manifest.rules, manifest.columns, manifest.features, limits.replay_records_max, limits.max_symbols)
 
 
 class PartitionState:

@@ -62,20 +62,18 @@ class Pipeline:
         self._paused = False
 
     def turn(self) -> None:
-        """Take what is there, answer it, publish; with nothing there, prepare carries. Then commit what is due.
-
-        Whatever ends a turn in the middle, nothing of it may be committed on the way out: it is answered again.
-        """
-        try:
-            self._turn()
-        except BaseException:
-            self._ownership.abandon()
-            raise
-
-    def _turn(self) -> None:
+        """Take what is there, answer it, publish; with nothing there, prepare carries. Then commit what is due."""
         # With carries to prepare a look is enough: a slice of them is the longest a tick waits.
         wait_s = 0.0 if self._carries_wanted else self._kafka.poll_timeout_ms / 1_000
         records = self._client.poll(wait_s, self._kafka.poll_records_max)
+        try:
+            self._process(records)
+        except BaseException:
+            # Positions are ahead of what was sent: nothing may be committed on the way out, it is answered again.
+            self._ownership.abandon()
+            raise
+
+    def _process(self, records: Sequence[Record]) -> None:
         received = Received(self._clock.wall_ns(), self._clock.monotonic_ns())
         self._instruments.stages.start()
         if records:

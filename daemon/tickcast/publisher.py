@@ -54,37 +54,43 @@ class Publisher:
 
     def publish(self, due: Sequence[Due], answers: Answers, received: Received, batch: Batch) -> None:
         """Send the forecast of each due tick; an answer that is not finite makes its tick a dead letter."""
-        finite = np.isfinite(answers.forecasts).min(axis=1, initial=True)
+        due, answers = self._finite(due, answers, batch)
         latencies = np.empty((len(due), 3))  # event to sent, Kafka to sent, received to handed; seconds
-        encode_ns = produce_ns = sent = 0
+        encode_ns = produce_ns = 0
         begun_ns = self._clock.monotonic_ns()
         for index, values in enumerate(answers.forecasts.tolist()):
             record, tick, _ = due[index]
-            if not finite[index]:
-                self.bury(record, NonFiniteForecast("the model's answer is not finite"), batch)
-                continue
             sent_wall_ns = self._clock.wall_ns()
             value = self._encode(record, tick, values, answers.paths[index], received, sent_wall_ns)
             encoded_ns = self._clock.monotonic_ns()
             headers = wire.source_headers(record.partition, record.offset)
             self._send(self._output_topic, value, tick.symbol.encode(), headers, batch)
             handed_ns = self._clock.monotonic_ns()
-            latencies[sent] = (
+            latencies[index] = (
                 (sent_wall_ns - tick.event_time_ns) / 1e9,
                 (sent_wall_ns - record.timestamp_ms * 1_000_000) / 1e9,
                 (handed_ns - received.monotonic_ns) / 1e9,
             )
-            sent += 1
             encode_ns += encoded_ns - begun_ns
             produce_ns += handed_ns - encoded_ns
             begun_ns = handed_ns
-        self._measure(due, answers, latencies[:sent], encode_ns, produce_ns)
+        self._measure(due, answers, latencies, encode_ns, produce_ns)
 
     def bury(self, record: Record, error: BadRecord, batch: Batch) -> None:
         """Send `record` to the dead-letter topic, with its reason."""
         letter = wire.dead_letter(record, error, self._dead_letter_bytes_max)
         self._send(self._dead_letter_topic, letter.value, letter.key, letter.headers, batch)
         self._instruments.dead_letters[error.reason].add()
+
+    def _finite(self, due: Sequence[Due], answers: Answers, batch: Batch) -> tuple[Sequence[Due], Answers]:
+        """What can be sent of `due` and `answers`; the others' ticks are buried."""
+        finite = np.isfinite(answers.forecasts).all(axis=1)
+        if np.all(finite):
+            return due, answers
+        for index in np.flatnonzero(~finite).tolist():
+            self.bury(due[index].record, NonFiniteForecast("the model's answer is not finite"), batch)
+        kept = np.flatnonzero(finite).tolist()
+        return [due[i] for i in kept], Answers(answers.forecasts[kept], [answers.paths[i] for i in kept])
 
     def _send(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, batch: Batch) -> None:
         batch.sent += 1

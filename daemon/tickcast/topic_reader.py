@@ -1,18 +1,21 @@
 """Reads topics from one offset to another, without a group: for `audit`, and for whoever looks at the results.
 
-Stands outside the daemon and shares nothing with its client, so that what it counts is a second opinion.
+Stands outside the daemon and shares no reading with its client, so that what it counts is a second opinion.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 
 from tickcast.clients import Committed, OffsetRange, Partition, Record
 from tickcast.config import KafkaConfig
 from tickcast.errors import BrokerError
+from tickcast.kafka_python_errors import answering
+from tickcast.kafka_python_records import read_leniently
+from tickcast.kafka_python_settings import opened
 
 # A reader that hears nothing for so long reports it instead of waiting for ever.
 SILENCE_MAX_S = 30.0
@@ -38,28 +41,30 @@ class TopicReader:
 
     def partitions(self, topic: str) -> list[Partition]:
         """The partitions of `topic`. Raises BrokerError where it does not exist."""
-        numbers = self._consumer.partitions_for_topic(topic)
+        with answering(f"partitions of {topic}"):
+            numbers = self._consumer.partitions_for_topic(topic)
         if not numbers:
             raise BrokerError(f"topic {topic} does not exist")
         return [Partition(topic, number) for number in sorted(numbers)]
 
     def held(self, partitions: Collection[Partition]) -> dict[Partition, OffsetRange]:
         """First offset kept and last stable one of each partition."""
-        wanted = [TopicPartition(*partition) for partition in partitions]
-        first = self._consumer.beginning_offsets(wanted)
-        end = self._consumer.end_offsets(wanted)
-        return {Partition(p.topic, p.partition): OffsetRange(first[p], end[p]) for p in wanted}
+        first = _by_topic(self._consumer.beginning_offsets, partitions)
+        end = _by_topic(self._consumer.end_offsets, partitions)
+        return {partition: OffsetRange(first[partition], end[partition]) for partition in partitions}
 
     def offsets_at(self, partitions: Collection[Partition], time_ms: int) -> dict[Partition, int | None]:
         """The first offset at or after `time_ms` of each partition, None where every record is older."""
-        found = self._consumer.offsets_for_times({TopicPartition(*partition): time_ms for partition in partitions})
-        return {Partition(p.topic, p.partition): at.offset if at else None for p, at in found.items()}
+        found = _by_topic(lambda asked: self._consumer.offsets_for_times(dict.fromkeys(asked, time_ms)), partitions)
+        return {partition: at.offset if at else None for partition, at in found.items()}
 
     def committed(self, partitions: Collection[Partition]) -> dict[Partition, Committed | None]:
         """What the configured group has committed."""
         group = _consumer(self._config, {"group_id": self._config.group_id})
+        timeout_ms = int(SILENCE_MAX_S * 1_000)
         try:
-            found = {p: group.committed(TopicPartition(*p), metadata=True) for p in partitions}
+            with answering("committed offsets"):
+                found = {p: group.committed(TopicPartition(*p), True, timeout_ms) for p in partitions}
         finally:
             group.close()
         return {p: Committed(at.offset, at.metadata.rstrip("\x00")) if at else None for p, at in found.items()}
@@ -77,7 +82,8 @@ class TopicReader:
                 self._consumer.seek(TopicPartition(*partition), held.first)
         silent_s = 0.0
         while left:
-            polled = self._consumer.poll(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
+            with answering("reading"):
+                polled = self._consumer.poll(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
             silent_s = 0.0 if polled else silent_s + POLL_MS / 1_000
             for source, records in polled.items():
                 partition, end = Partition(source.topic, source.partition), left.get(source, 0)
@@ -93,17 +99,38 @@ class TopicReader:
 
 
 def _consumer(config: KafkaConfig, more: Mapping[str, Any]) -> Any:
-    try:
-        return KafkaConsumer(
-            bootstrap_servers=config.bootstrap_servers,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            allow_auto_create_topics=False,
-            **more,
-        )
-    except KafkaError as error:
-        raise BrokerError(f"{config.bootstrap_servers}: {error}") from error
+    settings = {
+        "bootstrap_servers": config.bootstrap_servers,
+        "isolation_level": "read_committed",
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "allow_auto_create_topics": False,
+    }
+    with answering(config.bootstrap_servers):
+        consumer = opened(KafkaConsumer, {**settings, **more})
+    read_leniently(consumer)
+    return consumer
+
+
+def _by_topic(
+    ask: Callable[[list[TopicPartition]], dict[TopicPartition, Any]], partitions: Collection[Partition]
+) -> dict[Partition, Any]:
+    """What `ask` says of each partition, asked topic by topic.
+
+    kafka-python leaves out what it knows no leader of, and looks for one where it knows none at all: it forgets every
+    topic but those it reads.
+    """
+    topics: dict[str, list[TopicPartition]] = defaultdict(list)
+    for partition in partitions:
+        topics[partition.topic].append(TopicPartition(*partition))
+    found: dict[Partition, Any] = {}
+    for topic, asked in topics.items():
+        try:
+            with answering(f"offsets of {topic}"):
+                found |= {Partition(p.topic, p.partition): at for p, at in ask(asked).items()}
+        except KeyError as error:
+            raise BrokerError(f"offsets of {topic}: no leader of partition {error.args[0].partition}") from error
+    return found
 
 
 def _record(partition: Partition, record: Any) -> Record:

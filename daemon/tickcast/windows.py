@@ -24,6 +24,8 @@ SKIPPED: tuple[Fate, ...] = ("unsampled", "late", "duplicate")
 
 Values = tuple[float, ...]
 
+_NO_ROWS = np.zeros((0, 0), np.float32)
+
 
 class Tick(NamedTuple):
     """One decoded record: `values` are the record columns of the manifest, in its order."""
@@ -60,15 +62,20 @@ class SymbolWindow:
 
     __slots__ = ("count", "needs", "next_needs", "previous", "rows", "sampled", "sampled_needs", "sequence", "slot")
 
-    def __init__(self, rules: WindowRules, features: int, slot: int) -> None:
+    def __init__(self, slot: int) -> None:
         self.slot = slot  # in the partition's `oldest_needed`
         self.previous: Tick
         self.sampled: Tick | None = None
         self.sampled_needs = 0  # oldest offset that the sampling decision of `sampled` needed
-        self.rows = np.zeros((2 * rules.window, features), np.float32)
-        self.needs = [0] * rules.window  # ring: oldest offset that each row needs
+        self.rows = _NO_ROWS
+        self.needs: list[int] = []  # ring: oldest offset that each row needs
         self.count = 0  # rows in the window, 0..window
         self.sequence = 0  # rows ever decided: names the window's state for carries
+
+    def make_room(self, window: int, features: int) -> None:
+        """Allocate for the first row: a flood of symbols that come once must cost little."""
+        self.rows = np.zeros((2 * window, features), np.float32)
+        self.needs = [0] * window
 
     def view(self, position: int) -> NDArray[np.float32]:
         """The window that ends with the row at `position`: [window, features], oldest first, no copy."""
@@ -181,6 +188,8 @@ class Windows:
             return Decision("warming", None)
         length = self.rules.window
         position = window.sequence
+        if position == 0:
+            window.make_room(length, self._features)
         window.needs[position % length] = needs
         window.sequence = position + 1
         window.count = min(window.count + 1, length)
@@ -197,7 +206,7 @@ class Windows:
             self.evicted += 1
         if not self._free_slots:
             self._grow()
-        window = SymbolWindow(self.rules, self._features, self._free_slots.pop())
+        window = SymbolWindow(self._free_slots.pop())
         window.previous = tick
         self._symbols[tick.symbol] = window
         self._oldest_needed[window.slot] = tick.offset

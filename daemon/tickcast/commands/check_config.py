@@ -23,12 +23,6 @@ def check_config(
         except BundleError as error:
             problems.append(f"{config}: models.0.bundle: {error}")
             continue
-        unknown = sorted(set(settings.input.columns) - set(manifest.record_columns))
-        if unknown:
-            allowed = ", ".join(manifest.record_columns)
-            problems.append(
-                f"{config}: input.columns: {', '.join(unknown)}: no columns of the bundle; allowed: {allowed}"
-            )
         try:
             codec.decoder(settings.input, manifest.record_columns)
         except ConfigurationError as error:
