@@ -97,6 +97,7 @@ def test_targets_equal_a_slow_reference_on_simulated_ticks() -> None:
     check_against_slow_reference(rows, window=5, horizons=(1, 3, 7), max_gap_s=1.0, every=1)
 
 
+@pytest.mark.slow
 def test_no_window_and_no_target_reaches_over_a_session_break_of_real_quotes() -> None:
     if not QUOTES_A.exists():
         pytest.skip("quotes_a is not there")

@@ -113,6 +113,7 @@ def test_ctrl_c_while_ticks_are_played_leaves_no_process_behind(quotes: Path, tm
     assert alive == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_model_trains_ends_training(quotes: Path, tmp_path: Path) -> None:
     process = _start(tmp_path, "--ticks", str(quotes), "--train-s=600", "--out", "made")
     assert process.stdout is not None

@@ -15,6 +15,7 @@ def test_the_family_fulfils_the_contract(name, tmp_path):
     check_family.check_family(name, models.SMALL, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("start", "given"), [("zero", "newest"), ("encoder", "zeros")])
 def test_seq2seq_decoder_settings_fulfil_the_contract(start, given, tmp_path):
     settings = FamilySettings(units=6, attention_units=4, decoder_start=start, decoder_input=given)

@@ -165,6 +165,7 @@ def test_sequence_numbers_are_read_where_the_mapping_names_them(tmp_path: Path) 
     assert tick_files.read_all([path], mapping).sequence.tolist() == [50093239212]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "rows", "first"),
     [

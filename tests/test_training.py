@@ -72,6 +72,7 @@ def errors_of_whole_model(model: Trained, rows: Rows, ends: np.ndarray) -> tuple
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["stacked", "additive", "seq2seq"])
 def test_every_family_beats_persistence_on_the_simulated_market(market: tuple[Rows, Split], family: str) -> None:
     model = trained(market, family=family, epochs=5, learning_rate=1e-2)
