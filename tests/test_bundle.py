@@ -1,13 +1,16 @@
 """A bundle that was touched is not loaded, and all that is wrong with it is said at once."""
 
+import contextlib
 import json
 
 import models
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from tickcast import bundle
 from tickcast.bundle import Golden
 from tickcast.errors import BundleError
+from tickcast.manifest import Manifest, digest
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +29,12 @@ def folder(content, tmp_path):
 
 
 def rewrite(folder, change):
-    """Change the manifest in place: `change(tree)`."""
+    """Change the manifest in place, `change(tree)`, and seal it again where it still reads as one."""
     path = folder / "manifest.json"
     tree = json.loads(path.read_text())
     change(tree)
+    with contextlib.suppress(ValidationError):
+        tree["content_sha256"] = digest(Manifest.model_validate(tree))
     path.write_text(json.dumps(tree))
 
 
@@ -54,6 +59,22 @@ def test_one_flipped_bit_in_any_file_is_refused(folder, name):
     data[len(data) // 2] ^= 1
     (folder / name).write_bytes(data)
     with pytest.raises(BundleError, match=f"{name}: sha256 is"):
+        bundle.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": "2"},
+        {"unit": "bananas"},
+        {"columns": ["ask", "bid", "bid_size", "ask_size", "seconds_since_previous"]},
+        {"content_sha256": ""},
+    ],
+)
+def test_a_manifest_changed_by_hand_is_refused(folder, change):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(BundleError, match="content_sha256 does not hold"):
         bundle.load(folder)
 
 

@@ -75,7 +75,7 @@ def test_version_is_printed(capsys):
     [
         (errors.ConfigurationError, 78),
         (errors.BundleError, 78),
-        (errors.ProviderError, 1),
+        (errors.ProviderError, 78),
         (errors.BrokerError, 1),
     ],
 )

@@ -107,3 +107,22 @@ def test_a_file_that_is_absent_or_not_toml_is_named(tmp_path):
     (tmp_path / "broken.toml").write_text("[kafka")
     with pytest.raises(ConfigurationError, match=r"broken\.toml: not TOML"):
         load(tmp_path / "broken.toml", {})
+
+
+def test_a_relative_bundle_starts_at_the_files_folder(file):
+    file.write_text(TOML.replace("/models/a", "models/a"))
+    assert load(file, {}).models[0].bundle == file.parent / "models/a"
+
+
+def test_a_wrong_override_names_its_variable(file):
+    with pytest.raises(ConfigurationError, match="set by TICKCAST_KAFKA__GROPU_ID in the environment"):
+        load(file, {"TICKCAST_KAFKA__GROPU_ID": "x"})
+
+
+@pytest.mark.parametrize("start", ['"erliest"', "-1", "true", "1.5"])
+def test_a_wrong_start_is_one_problem_that_says_what_is_allowed(file, start):
+    file.write_text(TOML.replace('group_id = "g"', f'group_id = "g"\nstart = {start}'))
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, {})
+    (line,) = str(caught.value).splitlines()
+    assert "kafka.start: must be 'latest', 'earliest' or epoch milliseconds" in line

@@ -215,7 +215,10 @@ class KafkaPythonClient:
     def _turn(self, timeout_s: float, records_max: int) -> dict[TopicPartition, list[Any]]:
         """One look at the group, and one at the records; with neither, at most `timeout_s` of waiting for records."""
         if self._fenced:
-            raise OwnershipLostError(f"another process is in the group as {self._instance_id!r}")
+            raise OwnershipLostError(
+                f"another process is in the group as {self._instance_id!r}: "
+                "give each daemon of a group its own `name` (or `kafka.instance_id`)"
+            )
         try:
             self._membership.step()
             if self._membership.notes:

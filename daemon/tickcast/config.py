@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tickcast.errors import ConfigurationError
 
@@ -43,7 +43,7 @@ class KafkaConfig(Section):
     input_topics: tuple[TopicName, ...] = Field(description="topics with ticks", min_length=1)
     output_topic: TopicName = Field(description="topic for forecasts")
     dead_letter_topic: TopicName = Field(description="topic for records that are bad by themselves")
-    start: Literal["latest", "earliest"] | Annotated[int, Field(ge=0)] = Field(
+    start: Literal["latest", "earliest"] | int = Field(
         "latest",
         description="where a group without a committed offset starts: `latest`, `earliest` or epoch milliseconds",
     )
@@ -65,6 +65,13 @@ class KafkaConfig(Section):
     delivery_timeout_ms: Milliseconds = Field(
         120_000, description="longest time to deliver one record, retries included"
     )
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _start_is_one_of(cls, start: object) -> object:
+        if start in ("latest", "earliest") or (isinstance(start, int) and not isinstance(start, bool) and start >= 0):
+            return start
+        raise ValueError("must be 'latest', 'earliest' or epoch milliseconds")
 
 
 class InputConfig(Section):
@@ -90,7 +97,7 @@ class InputConfig(Section):
 class ModelConfig(Section):
     """A bundle and the symbols it answers."""
 
-    bundle: Path = Field(description="folder made by `tickcast export`")
+    bundle: Path = Field(description="folder made by `tickcast export`; a relative path starts at the file's folder")
     symbols: tuple[str, ...] = Field(
         ("*",), description="shell patterns of the symbols this bundle answers", min_length=1
     )
@@ -177,22 +184,40 @@ class Config(Section):
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     """Read `path`, apply environment overrides, validate. Raises ConfigurationError naming every problem."""
+    tree = _read(path)
+    tree.setdefault("name", path.stem)
+    overridden = _override(tree, environment)
+    for model in _models(tree):
+        model["bundle"] = str(path.parent / model["bundle"])
     try:
-        tree = tomllib.loads(path.read_text("utf-8"))
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_problem(path, overridden, each) for each in error.errors())) from error
+
+
+def bundles(path: Path) -> list[Path]:
+    """The bundles that `path` names, whatever else is wrong with it. Raises ConfigurationError where it is no TOML."""
+    return [path.parent / model["bundle"] for model in _models(_read(path))]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not TOML: {error}") from error
-    tree.setdefault("name", path.stem)
-    _override(tree, environment)
-    try:
-        config = Config.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigurationError("\n".join(_problem(path, problem) for problem in error.errors())) from error
-    return config
 
 
-def _override(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
+def _models(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    models = tree.get("models")
+    entries = models if isinstance(models, list) else []
+    return [each for each in entries if isinstance(each, dict) and isinstance(each.get("bundle"), str)]
+
+
+def _override(tree: dict[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
+    """Write the overrides into `tree`; key -> the variable that set it."""
+    overridden = {}
     for name, text in sorted(environment.items()):
         if not name.startswith(ENVIRONMENT_PREFIX) or KUBERNETES_SERVICE.match(name):
             continue
@@ -204,6 +229,8 @@ def _override(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
             node[_index(node, last, name)] = _value(text)
         else:
             node[last] = _value(text)
+        overridden[".".join([*parents, last])] = name
+    return overridden
 
 
 def _child(node: Any, key: str, name: str) -> Any:
@@ -227,9 +254,11 @@ def _value(text: str) -> Any:
         return text
 
 
-def _problem(path: Path, problem: Any) -> str:
-    """One line: file, key, what is wrong, the value, what is allowed."""
+def _problem(path: Path, overridden: Mapping[str, str], problem: Any) -> str:
+    """One line: file, key, what is wrong, the value, what is allowed; the variable where one set it."""
     key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+    if key in overridden:
+        key = f"{key} (set by {overridden[key]} in the environment)"
     if problem["type"] == "missing":
         return f"{path}: {key}: required and not given"
     if problem["type"] == "extra_forbidden":

@@ -39,6 +39,7 @@ class Daemon:
         self._log = log.get("daemon")
         self._notifier = Notifier(environment, clock)
         self._stopping = False
+        self._serving = False
         self._ready = False
         self._started_ns = clock.monotonic_ns()
         self._pulse_due_ns = 0
@@ -52,6 +53,12 @@ class Daemon:
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
+        try:
+            self._run()
+        except _StoppedEarlyError:
+            self._log.info("stopped", reason="signal before anything was consumed")
+
+    def _run(self) -> None:
         board = Board.create(self._clock)
         sidecar = Sidecar.start(board, self._config.http)
         try:
@@ -120,6 +127,7 @@ class Daemon:
         client.subscribe(config.kafka.input_topics, ownership)
         garbage = GarbageWatch(board.histogram("tickcast_gc_pause_seconds"), clock)
         garbage.start()
+        self._serving = True
         try:
             while not self._stopping:
                 pipeline.turn()
@@ -150,7 +158,13 @@ class Daemon:
             self._notifier.status(status)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._stopping = True
+        first, self._stopping = not self._stopping, True
+        if first and not self._serving:  # nothing to drain yet, and connecting may take half a minute
+            raise _StoppedEarlyError
+
+
+class _StoppedEarlyError(BaseException):
+    """Raised out of whatever the start was waiting for. No Exception: nothing on the way out takes it for a failure."""
 
 
 def _status(ownership: Ownership) -> str:

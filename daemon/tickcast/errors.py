@@ -6,7 +6,7 @@
     |   +-- BundleError           a bundle whose hashes, schema, graphs or golden windows do not hold
     |   +-- MissingExtraError     a command whose optional dependencies are not installed
     |   +-- TickFileError         a tick file that cannot be read as ticks
-    +-- ProviderError         the asked-for execution provider is not to be had
+    |   +-- ProviderError         the asked-for execution provider is not to be had
     +-- BrokerError           the Kafka cluster refused or stayed silent
     |   +-- RefusedError          the cluster's last word: authorisation, fencing, an unknown version
     |   +-- DeliveryError         a record was finally not delivered: the process must end without commit
@@ -50,7 +50,7 @@ class TickFileError(UsageError):
     """A tick file cannot be read; the message names the file, the line and the column."""
 
 
-class ProviderError(TickcastError):
+class ProviderError(UsageError):
     """The configured execution provider cannot be had on this machine; the message says why."""
 
 

@@ -18,8 +18,9 @@ from tickcast.config import KafkaConfig
 POLL_INTERVAL_MAX_MS = 60_000
 # Heartbeats are how a member hears of a rebalance; a second is the most that adds to a takeover.
 HEARTBEAT_INTERVAL_MAX_MS = 1_000
-# kafka-python has one fetch on its way per broker, and a partition resumed meanwhile waits for it to come back.
-FETCH_WAIT_MAX_MS = 100
+# kafka-python has one fetch on its way per broker, and a partition that was left out of it (paused, or its last records
+# still being handed out) waits for it to come back: this is the tail of the latency. Shorter costs idle requests.
+FETCH_WAIT_MAX_MS = 20
 # How late new partitions of an input topic, or a topic created late, are noticed; the library's default is 5 minutes.
 METADATA_AGE_MAX_MS = 30_000
 # The longest `send` may block, which it does only for the metadata of a topic it has not sent to yet.

@@ -124,6 +124,7 @@ class Manifest(Part):
     tools: dict[str, str] = Field(description="tool -> version that made the bundle")
     certificate: Certificate
     golden_sha256: Sha256
+    content_sha256: Sha256 | Literal[""] = Field("", description="of everything else in here, as `digest` computes it")
     training: dict[str, object] = Field(
         default_factory=dict, description="how it was trained and its test error against persistence"
     )
@@ -150,16 +151,29 @@ class Manifest(Part):
         return tuple(column for column in self.columns if column != SECONDS_SINCE_PREVIOUS)
 
 
+def digest(manifest: Manifest) -> str:
+    """What `content_sha256` must be: the sha256 of the manifest without it."""
+    return hashlib.sha256(manifest.model_copy(update={"content_sha256": ""}).model_dump_json().encode()).hexdigest()
+
+
+def sealed(manifest: Manifest) -> Manifest:
+    """`manifest` with its digest in it, as it is written."""
+    return manifest.model_copy(update={"content_sha256": digest(manifest)})
+
+
 def read(folder: Path) -> tuple[Manifest, str]:
     """The manifest of the bundle in `folder`, and its sha256: the bundle's identity. Raises BundleError."""
     path = folder / MANIFEST_NAME
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+        hint = "" if folder.is_dir() else "; a bundle is a folder made by `tickcast export`"
+        raise BundleError(f"{path}: cannot be read: {error.strerror}{hint}") from error
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         problems = (f"{path}: {'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
         raise BundleError("\n".join(problems)) from error
+    if manifest.content_sha256 != digest(manifest):
+        raise BundleError(f"{path}: content_sha256 does not hold: it was changed after `tickcast export` wrote it")
     return manifest, hashlib.sha256(content).hexdigest()

@@ -146,7 +146,7 @@ def _reported_port(link: socket.socket, config: "HttpConfig") -> int:
         raise TickcastError("the metrics process ended before it listened; its error is on standard error")
     report = json.loads(line)
     if "error" in report:
-        raise ConfigurationError(f"http: cannot listen on {config.host}:{config.port}: {report['error']}")
+        raise ConfigurationError(f"http.port: cannot listen on {config.host}:{config.port}: {report['error']}")
     port: int = report["port"]
     return port
 

@@ -13,7 +13,7 @@ import onnxruntime
 from tickcast import __version__, bundle
 from tickcast.bundle import Bundle, Golden
 from tickcast.errors import BundleError, UsageError
-from tickcast.manifest import GOLDEN_NAME, MANIFEST_NAME, CarryPair, Graph, GraphRole, Manifest
+from tickcast.manifest import GOLDEN_NAME, MANIFEST_NAME, CarryPair, Graph, GraphRole, Manifest, sealed
 
 from tickcast_export.certificate import certify, uncertified
 from tickcast_export.conversion import interface
@@ -104,7 +104,7 @@ def _fill(folder: Path, manifest: Manifest, content: Bundle) -> None:
     for role, graph in manifest.graphs.items():
         _write(folder / graph.file, content.graphs[role])
     _write(folder / GOLDEN_NAME, content.golden.packed())
-    _write(folder / MANIFEST_NAME, manifest.model_dump_json(indent=2).encode())
+    _write(folder / MANIFEST_NAME, sealed(manifest).model_dump_json(indent=2).encode())
     _sync(folder)
 
 

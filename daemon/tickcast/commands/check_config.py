@@ -6,27 +6,36 @@ from typing import Annotated
 
 import typer
 
-from tickcast import bundle, codec
+from tickcast import bundle, codec, providers
 from tickcast import config as configuration
-from tickcast.errors import BundleError, ConfigurationError
+from tickcast.errors import BundleError, ConfigurationError, ProviderError
 
 
 def check_config(
     config: Annotated[Path, typer.Option(help="Configuration file, TOML.", dir_okay=False)],
 ) -> None:
     """Check a configuration and the bundle it names; exit 78 with every error, key, value and what is allowed."""
-    settings = configuration.load(config, os.environ)
     problems = []
-    for model in settings.models:
+    settings = None
+    try:
+        settings = configuration.load(config, os.environ)
+    except ConfigurationError as error:
+        problems.append(str(error))
+    folders = configuration.bundles(config) if settings is None else [model.bundle for model in settings.models]
+    for folder in folders:
         try:
-            manifest = bundle.load(model.bundle).manifest
+            manifest = bundle.load(folder).manifest
+            if settings is not None:
+                codec.decoder(settings.input, manifest.record_columns)
         except BundleError as error:
-            problems.append(f"{config}: models.0.bundle: {error}")
-            continue
-        try:
-            codec.decoder(settings.input, manifest.record_columns)
+            problems.append(f"{config}: models.bundle: {error}")
         except ConfigurationError as error:
             problems.append(f"{config}: {error}")
-    if problems:
+    if settings is not None:
+        try:
+            providers.choose(settings.inference.provider)
+        except ProviderError as error:
+            problems.append(f"{config}: inference.provider: {error}")
+    if problems or settings is None:
         raise ConfigurationError("\n".join(problems))
     typer.echo(f"{config}: ok; instance {settings.instance_id}, group {settings.kafka.group_id}")

@@ -40,7 +40,7 @@ def show(console: Console, loaded: Bundle, results: Sequence[PathParity], provid
     for role, graph in manifest.graphs.items():
         files.add_row(graph.file, str(len(loaded.graphs[role])), graph.sha256[:16], "[green]holds[/green]")
     files.add_row(GOLDEN_NAME, "", manifest.golden_sha256[:16], "[green]holds[/green]")
-    files.add_row(MANIFEST_NAME, "", loaded.sha256[:16], "the bundle's own")
+    files.add_row(MANIFEST_NAME, "", loaded.sha256[:16], "[green]holds[/green]")
     console.print(files)
     console.print(_parity_table(manifest.certificate.reference, results, provider))
 
