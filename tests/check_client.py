@@ -342,7 +342,7 @@ def check_committed_does_not_wait_for_ever_for_an_open_transaction(bench: Bench)
     client = bench.client()
     with transaction(bench) as producer:
         producer.send_offsets_to_transaction(
-            {TopicPartition(*partition): OffsetAndMetadata(5, "note", -1)}, ConsumerGroupMetadata(bench.group)
+            {TopicPartition(*partition): OffsetAndMetadata(5, "note\0", -1)}, ConsumerGroupMetadata(bench.group)
         )
         with pytest.raises(BrokerError, match=f"{partition.topic}/0"):
             client.committed([partition], 0.3)

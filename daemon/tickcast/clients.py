@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from tickcast.config import KafkaConfig
-from tickcast.errors import BrokerError
+from tickcast.errors import BrokerError, MissingExtraError
 
 
 class Partition(NamedTuple):
@@ -132,11 +132,24 @@ class Client(Protocol):
 # Name in `kafka.client` -> module and class that fulfil `Client`; imported when chosen: an absent extra costs nothing.
 CLIENTS: dict[str, tuple[str, str]] = {
     "kafka-python": ("tickcast.client_kafka_python", "KafkaPythonClient"),
+    "confluent-kafka": ("tickcast.client_confluent", "ConfluentClient"),
 }
+# Name in `kafka.client` -> the extra that brings its library, where that does not come with tickcast.
+EXTRAS = {"confluent-kafka": "librdkafka"}
 
 
 def connect(config: KafkaConfig, instance_id: str) -> Client:
-    """The configured client, connected as `instance_id`. Raises BrokerError when the cluster does not answer."""
+    """The configured client, connected as `instance_id`.
+
+    Raises BrokerError when the cluster does not answer, MissingExtraError when the client's library is not installed.
+    """
     module, name = CLIENTS[config.client]
-    client: Client = getattr(importlib.import_module(module), name)(config, instance_id)
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if config.client not in EXTRAS:
+            raise
+        needed = f"kafka.client = {config.client!r} needs {error.name}"
+        raise MissingExtraError(f"{needed}: pip install 'tickcast[{EXTRAS[config.client]}]'") from error
+    client: Client = getattr(loaded, name)(config, instance_id)
     return client

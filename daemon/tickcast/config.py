@@ -33,7 +33,9 @@ class Section(BaseModel):
 class KafkaConfig(Section):
     """Where ticks come from and forecasts go to."""
 
-    client: Literal["kafka-python"] = Field("kafka-python", description="Kafka client library")
+    client: Literal["kafka-python", "confluent-kafka"] = Field(
+        "kafka-python", description="Kafka client library; `confluent-kafka` needs the extra `librdkafka`"
+    )
     bootstrap_servers: str = Field(description="brokers to ask first, `host:port,host:port`", min_length=1)
     group_id: str = Field(description="consumer group; daemons of one group share the partitions", min_length=1)
     instance_id: str = Field(

@@ -1,0 +1,100 @@
+"""What librdkafka's consumer and producer are told, each setting on purpose.
+
+Stages `poll` and `produce` of the way of a tick; used by `client_confluent` and its parts.
+"""
+
+from tickcast.config import KafkaConfig
+
+Settings = dict[str, str | int | bool]
+
+# A member that has not polled for so long gives its partitions to others: an order above the longest turn of the loop.
+POLL_INTERVAL_MAX_MS = 60_000
+# Heartbeats are how a member hears of a rebalance; a second is the most that adds to a takeover.
+HEARTBEAT_INTERVAL_MAX_MS = 1_000
+# One fetch is on its way per broker, and a partition resumed meanwhile waits for it to come back.
+FETCH_WAIT_MAX_MS = 100
+# librdkafka wants requests to outlast a fetch by so much.
+FETCH_MARGIN_MS = 1_000
+# Records fetched ahead, per partition, and the memory for all of them; the library's defaults are 100,000 and 64 MiB.
+FETCHED_AHEAD_RECORDS = 20_000
+FETCHED_AHEAD_KIB = 16_384
+# With enough fetched ahead, the time until the next look; the library's second would let a fast reader run dry.
+FETCH_LOOK_INTERVAL_MS = 20
+# How late new partitions of an input topic, or a topic created late, are noticed; the library's default is 5 minutes.
+METADATA_AGE_MAX_MS = 30_000
+# How long a record waits for its topic to appear; the library's 30 s are for those that create topics on the way.
+TOPIC_WAIT_MAX_MS = 5_000
+# A broker that was away is found again this soon; the library's default is 10 s.
+RECONNECT_PAUSE_MAX_MS = 1_000
+# Under load a batch fills while the one before it is on its way: 1 and 5 ms were no faster, and 1 and 6 ms later.
+LINGER_MS = 0
+# What a broker takes by default. A dead letter of the longest value still fits.
+RECORD_BYTES_MAX = 1_048_576
+PRODUCE_BATCH_BYTES = 131_072
+# The widest bounds that librdkafka allows.
+SOCKET_TIMEOUT_MS = (10, 300_000)
+
+
+def consumer_settings(config: KafkaConfig, instance_id: str) -> Settings:
+    """Settings of `confluent_kafka.Consumer`."""
+    socket_timeout_ms = max(_socket_timeout_ms(config), FETCH_WAIT_MAX_MS + FETCH_MARGIN_MS)
+    return {
+        **_common(config, instance_id),
+        "socket.timeout.ms": socket_timeout_ms,
+        "group.id": config.group_id,
+        "group.instance.id": instance_id,
+        # Alone: a second assignor would bring the group down to what both can do, that is, to stopping the world.
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": config.session_timeout_ms,
+        "heartbeat.interval.ms": max(1, min(HEARTBEAT_INTERVAL_MAX_MS, config.session_timeout_ms // 3)),
+        "max.poll.interval.ms": max(POLL_INTERVAL_MAX_MS, config.session_timeout_ms),
+        # Also makes committed offsets wait for the former owner's open transaction, without which a takeover doubles.
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # A position that is gone is an error, never a silent jump over ticks.
+        "auto.offset.reset": "error",
+        "allow.auto.create.topics": False,
+        "enable.partition.eof": False,
+        "fetch.min.bytes": 1,
+        "fetch.wait.max.ms": FETCH_WAIT_MAX_MS,
+        "fetch.queue.backoff.ms": FETCH_LOOK_INTERVAL_MS,
+        "queued.min.messages": FETCHED_AHEAD_RECORDS,
+        "queued.max.messages.kbytes": FETCHED_AHEAD_KIB,
+        "check.crcs": True,
+    }
+
+
+def producer_settings(config: KafkaConfig, instance_id: str) -> Settings:
+    """Settings of `confluent_kafka.Producer`."""
+    delivery_timeout_ms = max(LINGER_MS + 1, config.delivery_timeout_ms)
+    return {
+        **_common(config, instance_id),
+        "socket.timeout.ms": _socket_timeout_ms(config),
+        "enable.idempotence": True,  # so acks=all, retried without doubling or changing places
+        "message.timeout.ms": delivery_timeout_ms,
+        "linger.ms": LINGER_MS,
+        "batch.size": PRODUCE_BATCH_BYTES,
+        "message.max.bytes": RECORD_BYTES_MAX,
+        # As Java's and kafka-python's clients do it, so that a key stays where it is whoever sends.
+        "partitioner": "murmur2_random",
+        # The caller bounds what is outstanding, and sends at most what one poll gave rise to beyond that.
+        "queue.buffering.max.messages": config.outstanding_max + config.poll_records_max,
+        "topic.metadata.propagation.max.ms": TOPIC_WAIT_MAX_MS,
+    }
+
+
+def _common(config: KafkaConfig, instance_id: str) -> Settings:
+    return {
+        "bootstrap.servers": config.bootstrap_servers,
+        "client.id": f"tickcast-{instance_id}",
+        "reconnect.backoff.max.ms": RECONNECT_PAUSE_MAX_MS,
+        "topic.metadata.refresh.interval.ms": METADATA_AGE_MAX_MS,
+        "socket.nagle.disable": True,
+        "log.connection.close": False,  # idle connections are closed by brokers as a matter of course
+    }
+
+
+def _socket_timeout_ms(config: KafkaConfig) -> int:
+    least, most = SOCKET_TIMEOUT_MS
+    return min(max(config.request_timeout_ms, least), most)
