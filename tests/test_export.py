@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tickcast import bundle
 from tickcast.commands.verify import verify
 from tickcast.errors import BundleError, UsageError
+from tickcast.manifest import Manifest, sealed
 from tickcast_export import model_card
 from tickcast_export.commands.export import export
 from typer.testing import CliRunner
@@ -77,7 +78,7 @@ def test_own_model_is_exported_and_verified(model_file, tmp_path):
     assert manifest.attention
     result = run(verify, tmp_path / "bundle")
     assert result.exit_code == 0
-    assert result.output.count("holds") == 5 + 4  # files, and two paths with one and with many at once
+    assert result.output.count("holds") == 6 + 4  # files, and two paths with one and with many at once
     assert "FAILS" not in result.output
 
 
@@ -88,7 +89,7 @@ def test_an_answer_that_is_off_fails_verification_with_status_1(model_file, tmp_
     path = tmp_path / "bundle" / "manifest.json"
     tree = json.loads(path.read_text())
     tree["golden_sha256"] = bundle.hashlib.sha256(golden.packed()).hexdigest()
-    path.write_text(json.dumps(tree))
+    path.write_text(sealed(Manifest.model_validate(tree)).model_dump_json())
     result = run(verify, tmp_path / "bundle")
     assert result.exit_code == 1
     assert "FAILS" in result.output
