@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator
 
 import pytest
-from check_client import Bench, Unreadable, others_producer, publish, until
+from client_bench import Bench, Unreadable, others_producer, publish, until
 from tickcast.broker import Broker
 from tickcast.clients import Committed, Partition
 from tickcast.errors import BrokerError, OwnershipLostError

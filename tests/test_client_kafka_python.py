@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from check_client import Bench, publish, until
+from client_bench import Bench, publish, until
 from kafka.errors import (
     CorruptRecordError,
     GroupAuthorizationFailedError,

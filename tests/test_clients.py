@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from check_client import CHECKS, Bench, check_client, publish, until
+from check_client import CHECKS, check_client
+from client_bench import Bench, publish, until
 from tickcast.broker import Broker
 from tickcast.clients import CLIENTS, Committed, Partition, connect
 from tickcast.config import KafkaConfig

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from check_client import Bench, until
+from client_bench import Bench, until
 from tickcast.broker import Broker
 
 

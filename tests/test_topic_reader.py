@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import kafka
 import pytest
-from check_client import Bench, Unreadable, others_producer, publish
+from client_bench import Bench, Unreadable, others_producer, publish
 from tickcast.broker import HOST, Broker
 from tickcast.clients import OffsetRange, Partition
 from tickcast.errors import BrokerError
