@@ -11,14 +11,13 @@ from typing import Protocol
 from tickcast.clients import Record
 from tickcast.config import InputConfig
 from tickcast.errors import ConfigurationError, EmptyRecord, InvalidRecord, NonFiniteRecord, OversizeRecord
+from tickcast.tick_columns import INT64_MAX, INT64_MIN, NANOSECONDS_PER_UNIT, TimeUnit
 from tickcast.windows import Tick, Values
 
 KAFKA_KEY = "kafka_key"
 KAFKA_TIMESTAMP = "kafka_timestamp"
-NANOSECONDS_PER_UNIT = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 # A forecast is keyed by its symbol and repeats it; with symbols as long as records may be, it would not fit into one.
 SYMBOL_LENGTH_MAX = 250
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
 class Decoder(Protocol):
@@ -65,7 +64,7 @@ def checked_columns(values: Values, columns: tuple[str, ...]) -> Values:
     return values
 
 
-def event_time_ns(value: int | float, unit: str) -> int:
+def event_time_ns(value: int | float, unit: TimeUnit) -> int:
     """`value` in `unit` as whole nanoseconds. Raises InvalidRecord outside of int64."""
     try:
         nanoseconds = round(value * NANOSECONDS_PER_UNIT[unit])
