@@ -5,6 +5,7 @@ its own query, so W1 h + W2 h is one product with W1 + W2. V's bias moves every 
 the layers have none.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -64,3 +65,14 @@ def attend(scores: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def scored(projected: tf.Tensor, weights: Weights) -> tf.Tensor:
     """W1 value + W2 query, [..., units], biases included -> scores [..., 1]."""
     return tf.matmul(tf.tanh(projected), constant(weights.score))
+
+
+def row_by_row(score: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor) -> tf.Tensor:
+    """`score` of [m, width] -> [m, 1] over values [batch, n, width], n known -> [batch, n, 1].
+
+    In the order in which the LSTM operator leaves its states: then nothing but the scores is turned, and product, bias
+    and tanh are one operator.
+    """
+    _, length, width = values.shape
+    scores = score(tf.reshape(tf.transpose(values, [1, 0, 2]), [-1, width]))  # [n * batch, 1]
+    return tf.transpose(tf.reshape(scores, [length, -1, 1]), [1, 0, 2])
