@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick check format docs clean
+.PHONY: help setup demo test test-quick check format docs bench-peers clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,5 +39,8 @@ format: setup ## put the code into its form
 docs: setup ## the README's tables and the example configuration, as the code has them
 	$(BIN)/python -m tickcast.reference .
 
+bench-peers: setup ## one job on tickcast and on stream frameworks, quarter of an hour; ROUNDS= TICKS= RUN_SECONDS= SYSTEMS=a,b
+	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m bench.peers
+
 clean: ## remove what make made
-	rm -rf .venv demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .bench demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

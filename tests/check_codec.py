@@ -10,6 +10,7 @@ import pytest
 from tickcast import codec, errors
 from tickcast.clients import Partition, Record
 from tickcast.config import InputConfig
+from tickcast.windows import Tick
 
 Encode = Callable[[dict[str, Any]], bytes]
 COLUMNS = ("bid", "ask")
@@ -35,7 +36,7 @@ def _decoder(name: str, **settings: Any) -> codec.Decoder:
 
 def _reads_what_is_mapped(name: str, encode: Encode) -> None:
     tick = _decoder(name).decode(record(encode(FIELDS)))
-    assert tick == (7, "ES", TIME_NS, (60_000.01, 60_000.02), 0)
+    assert tick == Tick(7, "ES", TIME_NS, (60_000.01, 60_000.02), 0)
     nested = {"data": {"s": "ES", "b": "1.5", "a": 2, "u": 99, "t": 1_700_000_000_123}}
     mapped = _decoder(
         name,
@@ -45,9 +46,10 @@ def _reads_what_is_mapped(name: str, encode: Encode) -> None:
         sequence="data.u",
         columns={"bid": "data.b", "ask": "data.a"},
     )
-    assert mapped.decode(record(encode(nested))) == (7, "ES", 1_700_000_000_123_000_000, (1.5, 2.0), 99)
+    assert mapped.decode(record(encode(nested))) == Tick(7, "ES", 1_700_000_000_123_000_000, (1.5, 2.0), 99)
     keyed = _decoder(name, symbol="kafka_key", event_time="kafka_timestamp")
-    assert keyed.decode(record(encode(FIELDS), key=b"NQ"))[1:3] == ("NQ", 1_700_000_000_500_000_000)
+    tick = keyed.decode(record(encode(FIELDS), key=b"NQ"))
+    assert (tick.symbol, tick.event_time_ns) == ("NQ", 1_700_000_000_500_000_000)
 
 
 def _refuses_what_is_bad(name: str, encode: Encode) -> None:

@@ -7,7 +7,7 @@ import models
 import numpy as np
 import onnxruntime
 import tensorflow as tf
-from tickcast_export import families, graphs, model_card
+from tickcast_export import carried, families, graphs, model_card
 from tickcast_export.conversion import CONTROL_FLOW
 from tickcast_export.families import FAMILIES, FamilySettings
 
@@ -24,6 +24,7 @@ def check_family(name: str, settings: FamilySettings, folder: Path) -> None:
     _carries_on_over_one_more_row(model, name, settings)
     _weighs_with_attention(model, name)
     _exports_what_keras_computes(model, name, settings)
+    _goes_on_from_row_to_row(model, name, settings)
 
 
 def _standardised_cut(model: keras.Model, name: str, settings: FamilySettings) -> families.Cut:
@@ -115,3 +116,34 @@ def _exports_what_keras_computes(model: keras.Model, name: str, settings: Family
     if attention is not None:
         weights = sessions["window"].run(["attention"], {"rows": rows})[0]
         np.testing.assert_allclose(weights, attention(tf.constant(rows)), rtol=0.0, atol=1e-6)
+
+
+def _goes_on_from_row_to_row(model: keras.Model, name: str, settings: FamilySettings) -> None:
+    """Anchored once and stepped over more than two windows, as traced: at each step what Keras's cells give."""
+    asked, window = models.ticks(4, 3 * models.WINDOW + 3, seed=6), models.WINDOW
+    traced = carried.trace(model, models.card(name, settings))
+    assert not {node.op_type for graph in traced.values() for node in graph.graph.node} & set(CONTROL_FLOW)
+    sessions = {
+        role: onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+        for role, graph in traced.items()
+    }
+    rows = families.features_of(model)(tf.constant(asked))
+    forecast, state, *ring = sessions["anchor"].run(None, {"rows": np.asarray(rows[:, :window])})
+    forecasts = [forecast]
+    for newest in range(window + 1, asked.shape[1]):
+        leaving = (newest - window - 1) % window
+        stays = [part[:, [leaving]] if "fold" in traced else np.delete(part, leaving, axis=1) for part in ring]
+        given = {"ticks": asked[:, newest - 1 : newest + 1], "carried_state": state}
+        forecast, row, state, *items = sessions["carried"].run(None, given | {"stays": part for part in stays})
+        np.testing.assert_allclose(row, rows[:, newest - 1], rtol=0.0, atol=1e-5)
+        forecasts.append(forecast)
+        for part, item in zip(ring, items, strict=True):
+            part[:, leaving] = item
+        if "fold" in traced and leaving == window - 1:
+            state, ring[0] = sessions["fold"].run(None, {"carried_state": state, "carried_ring": ring[0]})
+    wanted = np.asarray(FAMILIES[name].stepwise(families.core_of(model), rows, settings)) * models.SCALE
+    close = {"rtol": 0.0, "atol": 1e-5 * float(models.SCALE.mean())}
+    np.testing.assert_allclose(np.stack(forecasts, axis=1), wanted, **close)
+    np.testing.assert_allclose(wanted[:, 0], model(tf.constant(asked[:, : window + 1])), **close)
+    windowed = np.asarray(model(tf.constant(asked[:, -window - 1 :])))
+    assert np.abs(wanted[:, -1] - windowed).max() > 1e-3 * models.SCALE.mean(), "the same as the windowed answer"

@@ -19,10 +19,15 @@ def check_provider(name: str, bundle: Bundle) -> None:
     if hindrance is not None:
         _refuses_with_the_reason(name, hindrance)
         pytest.skip(f"{name}: {hindrance}")
-    engine = Engine(bundle, InferenceConfig.model_validate({"provider": name}))
+    config = InferenceConfig.model_validate({"provider": name})
+    _runs_every_node_itself(name, bundle, config)
+    engine = Engine(bundle, config)
     assert (engine.provider, engine.provider_reason) == (name, "")
+    engine.warm()
     _computes_what_was_certified(bundle, engine)
     _answers_each_window_by_itself(bundle, engine)
+    _hands_carries_on(bundle, engine)
+    engine.stay_warm()
 
 
 def _refuses_with_the_reason(name: str, hindrance: str) -> None:
@@ -31,6 +36,13 @@ def _refuses_with_the_reason(name: str, hindrance: str) -> None:
         providers.choose(name)
     assert hindrance in str(refused.value)
     assert providers.choose("auto").name != name
+
+
+def _runs_every_node_itself(name: str, bundle: Bundle, config: InferenceConfig) -> None:
+    for graph in bundle.graphs.values():
+        nodes = providers.nodes(providers.session(graph, name, config))
+        assert nodes
+        assert [(node, where) for node, where in nodes if where != PROVIDERS[name].ort_name] == []
 
 
 def _computes_what_was_certified(bundle: Bundle, engine: Engine) -> None:
@@ -50,3 +62,13 @@ def _answers_each_window_by_itself(bundle: Bundle, engine: Engine) -> None:
     alone = np.concatenate([engine.window(row[None]) for row in rows])
     for other in (backwards, alone):
         assert parity.errors(other, together, manifest.target_scale).max() <= manifest.certificate.tolerance
+
+
+def _hands_carries_on(bundle: Bundle, engine: Engine) -> None:
+    """A carry over fewer rows, taken on by a step, answers as one over all but the newest."""
+    manifest, golden = bundle.manifest, bundle.golden
+    pairs = np.stack([golden.ticks[:, :-1], golden.ticks[:, 1:]], axis=2)
+    rows = engine.features(pairs.reshape(-1, *pairs.shape[2:])).reshape(*pairs.shape[:2], -1)
+    _, _, carry = engine.step(golden.ticks[:, -3:-1], engine.prefix(np.ascontiguousarray(rows[:, :-2])))
+    forecasts, _ = engine.finish(golden.ticks[:, -2:], carry)
+    assert parity.errors(forecasts, golden.forecast, manifest.target_scale).max() <= manifest.certificate.tolerance

@@ -11,7 +11,7 @@ import numpy as np
 from tickcast.manifest import SECONDS_SINCE_PREVIOUS, WindowRules
 from tickcast.tick_columns import BOOK_COLUMNS
 from tickcast.tick_files import Ticks
-from tickcast_export import bundle_writer, dataset, families, model_card
+from tickcast_export import bundle_writer, dataset, families, model_card, validation_runs
 from tickcast_export.commands.export import draft_trained
 from tickcast_export.dataset import Rows
 from tickcast_export.family import FamilySettings
@@ -50,7 +50,8 @@ def export(family: str, folder: Path) -> Exported:
     ends = rows.ends(RULES.window, max(HORIZONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Keras converting its variables for numpy 2
-        model_card.save(model, card, rows.windows(ends[::20], RULES.window), folder / f"{family}.keras")
+        runs = validation_runs.chosen(rows, ends, RULES.window)
+        model_card.save(model, card, rows.windows(ends[::20], RULES.window), folder / f"{family}.keras", runs)
         written = bundle_writer.write(draft_trained(folder / f"{family}.keras"), folder / family)
     return Exported(model, written.folder)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tickcast.bundle import Bundle
 from tickcast.manifest import WindowRules
-from tickcast_export import bundle_writer, certificate, extremes, families, graphs
+from tickcast_export import bundle_writer, carried_certificate, certificate, extremes, families, graphs
 from tickcast_export.families import FamilySettings
 from tickcast_export.features import TickFeatures
 from tickcast_export.model_card import ModelCard
@@ -62,6 +62,12 @@ def draft(family: str) -> Bundle:
     golden = certificate.golden(windows, certificate.keras_reference(model))
     pairs = graphs.carry_pairs(model, card(family))
     return bundle_writer.draft(card(family), graphs.trace(model, card(family)), pairs, golden, "keras")
+
+
+def carried_draft(family: str) -> Bundle:
+    """The same, certified for the mode `carried` over runs of 60 rows."""
+    runs = list(ticks(4, 60, seed=8))
+    return carried_certificate.with_carried(draft(family), trained(family), card(family), runs)
 
 
 def written(family: str, folder: Path) -> Bundle:

@@ -7,6 +7,7 @@ from memory_client import MemoryClient
 from tickcast import codec
 from tickcast.board import Board
 from tickcast.board_reader import BoardReader
+from tickcast.carried_inference import CarriedInference
 from tickcast.carries import Carries
 from tickcast.config import Config
 from tickcast.deliveries import Deliveries
@@ -15,6 +16,8 @@ from tickcast.instruments import Instruments
 from tickcast.ownership import Ownership
 from tickcast.pipeline import Pipeline
 from tickcast.publisher import Publisher
+from tickcast.row_pool import RowPool
+from toy_carried import ToyCarried
 from toy_engine import ToyEngine
 
 
@@ -41,22 +44,30 @@ def config_with(**sections: Any) -> Config:
 class Line:
     """The parts of a daemon that a test looks at."""
 
-    def __init__(self, config: Config, client: MemoryClient, engine: ToyEngine) -> None:
+    def __init__(
+        self, config: Config, client: MemoryClient, engine: ToyEngine, carried: ToyCarried | None = None
+    ) -> None:
         self.clock = ManualClock()
         self.client = client
         manifest = engine.bundle.manifest
         self.board = Board.create(self.clock)
         instruments = Instruments(self.board, self.clock, config.kafka.input_topics, manifest.horizons)
         self.deliveries = Deliveries(self.clock)
-        carries = Carries(engine, config.inference.carries_bytes_max)  # type: ignore[arg-type]
+        rows = RowPool(manifest.rules.window, manifest.features)
+        carries = Carries(engine, rows, config.inference.carries_bytes_max)  # type: ignore[arg-type]
         self.ownership = Ownership(
             config, manifest, client, self.deliveries, instruments, self.clock, lambda: None, carries.clear
         )
+        inference: Inference | CarriedInference
+        if carried is None:
+            inference = Inference(engine, rows, carries, instruments.stages, config.inference.threads)  # type: ignore[arg-type]
+        else:
+            inference = CarriedInference(engine, carried, rows, instruments.stages)  # type: ignore[arg-type]
         self.pipeline = Pipeline(
             config,
             client,
             codec.decoder(config.input, manifest.record_columns),
-            Inference(engine, carries, instruments.stages),  # type: ignore[arg-type]
+            inference,
             Publisher(config, engine.bundle, client, instruments, self.clock),
             self.ownership,
             self.deliveries,

@@ -81,7 +81,7 @@ def test_a_range_that_starts_later_judges_only_itself_with_windows_from_before_i
 
 def test_an_output_record_that_names_no_source_is_an_error():
     with pytest.raises(KeyError):
-        _account([_forecast(3)._replace(headers=())], [])
+        _account([msgspec.structs.replace(_forecast(3), headers=())], [])
 
 
 def test_the_total_is_the_sum_over_partitions():

@@ -24,9 +24,9 @@ def _status(*arguments: str) -> int | str | None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_is_a_function_of_its_name_that_explains_itself(name, capsys):
     command = COMMANDS[name]
-    function = getattr(importlib.import_module(command.module), name.replace("-", "_"))
+    function = getattr(importlib.import_module(command.module), cli.module_function(name))
     assert inspect.getdoc(function)
-    assert _status(name, "--help") == 0
+    assert _status(*name.split(), "--help") == 0
     out = capsys.readouterr().out
     assert f"tickcast {name}" in out
     assert " ".join(inspect.getdoc(function).split()[:3]) in out
@@ -58,6 +58,20 @@ def test_a_command_like_no_other_is_met_with_the_list(capsys):
     err = capsys.readouterr().err
     assert "did you mean" not in err
     assert "check-config" in err
+
+
+@pytest.mark.parametrize("asked", [("bench",), ("bench", "--help")])
+def test_the_first_word_of_several_commands_lists_them_and_no_other(asked, capsys):
+    assert _status(*asked) == 0
+    out = capsys.readouterr().out
+    assert [name for name, command in COMMANDS.items() if command.summary in out] == ["bench engine", "bench kafka"]
+
+
+def test_a_mistyped_second_word_is_met_with_the_command_that_was_meant(capsys):
+    assert _status("bench", "enigne") == 2
+    err = capsys.readouterr().err
+    assert "no command 'bench enigne'; did you mean bench engine?" in err
+    assert "check-config" not in err
 
 
 def test_an_unknown_option_is_a_usage_error_that_names_it(capsys):

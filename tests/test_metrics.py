@@ -48,7 +48,7 @@ def test_an_unlisted_value_is_refused_where_values_are_listed() -> None:
 
 
 def test_only_series_with_listed_labels_are_known_beforehand() -> None:
-    assert list(METRICS["tickcast_forecasts_total"].known_series()) == [("finish",), ("window",)]
+    assert list(METRICS["tickcast_forecasts_total"].known_series()) == [("finish",), ("window",), ("carried",)]
     assert list(METRICS["tickcast_commits_total"].known_series()) == [()]
     assert list(METRICS["tickcast_ticks_processed_total"].known_series()) == []
     assert list(METRICS["tickcast_outstanding_records"].known_series()) == []

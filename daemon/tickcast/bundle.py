@@ -15,7 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tickcast.errors import BundleError
-from tickcast.manifest import GOLDEN_NAME, MANIFEST_NAME, GraphRole, Manifest, Tensor, read
+from tickcast.manifest import (
+    CARRIED_GOLDEN_NAME,
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    CarriedCertificate,
+    GraphRole,
+    Manifest,
+    Tensor,
+    read,
+)
 
 # The promise of every bundle; a manifest may promise more, not less.
 TOLERANCE_MAX = 1e-5
@@ -30,11 +39,12 @@ GOLDEN_ARRAYS = ("forecast", "kind", "ticks")
 class Golden:
     """Windows of raw ticks and the reference's answers to them.
 
-    With a feature graph a window has one tick more than rows; without, its rows are its ticks.
+    With a feature graph a window has one tick more than rows; without, its rows are its ticks. Of the mode `carried`:
+    runs of `steps` more ticks, and the answers at the end of the first window and after each step.
     """
 
-    ticks: NDArray[np.float64]  # [cases, window (+ 1), columns]
-    forecast: NDArray[np.float32]  # [cases, horizons], price units
+    ticks: NDArray[np.float64]  # [cases, window (+ 1)(+ steps), columns]
+    forecast: NDArray[np.float32]  # [cases, horizons] or [cases, 1 + steps, horizons], price units
     kind: NDArray[np.str_]  # [cases]
 
     def packed(self) -> bytes:
@@ -58,6 +68,7 @@ class Bundle:
     sha256: str  # of manifest.json, which names every other file's
     graphs: dict[GraphRole, bytes]
     golden: Golden
+    carried_golden: Golden | None = None
 
 
 def load(folder: Path) -> Bundle:
@@ -72,17 +83,34 @@ def load(folder: Path) -> Bundle:
             contents[name] = _content(folder / name, expected)
         except BundleError as error:
             problems.append(str(error))
-    outside = sorted(name for name, content in contents.items() if name != GOLDEN_NAME and EXTERNAL_DATA in content)
+    outside = sorted(g.file for g in manifest.graphs.values() if EXTERNAL_DATA in contents.get(g.file, b""))
     problems += [f"{name}: keeps weights in another file" for name in outside]
-    golden = _golden(contents[GOLDEN_NAME], manifest, problems) if GOLDEN_NAME in contents else None
-    if problems or golden is None:
+    golden = {
+        name: _golden(name, contents[name], expected, problems)
+        for name, expected in _golden_expected(manifest).items()
+        if name in contents
+    }
+    given = golden.get(GOLDEN_NAME)
+    if problems or given is None:
         raise BundleError("\n".join(f"{folder}: {problem}" for problem in problems))
-    return Bundle(folder, manifest, sha256, {role: contents[g.file] for role, g in manifest.graphs.items()}, golden)
+    graphs = {role: contents[graph.file] for role, graph in manifest.graphs.items()}
+    return Bundle(folder, manifest, sha256, graphs, given, golden.get(CARRIED_GOLDEN_NAME))
+
+
+def carried_certificate(folder: Path, manifest: Manifest) -> CarriedCertificate:
+    """What the bundle in `folder` is certified for in the mode `carried`. Raises BundleError where it is not."""
+    if manifest.carried is None:
+        raise BundleError(
+            f"{folder}: not certified for inference.mode = carried: made without runs of validation ticks; "
+            'train and export it anew, or set mode = "windowed"'
+        )
+    return manifest.carried
 
 
 def _files(manifest: Manifest) -> dict[str, str]:
     """File name -> sha256, of every file but the manifest."""
-    return {graph.file: graph.sha256 for graph in manifest.graphs.values()} | {GOLDEN_NAME: manifest.golden_sha256}
+    files = {graph.file: graph.sha256 for graph in manifest.graphs.values()} | {GOLDEN_NAME: manifest.golden_sha256}
+    return files | ({CARRIED_GOLDEN_NAME: manifest.carried.golden_sha256} if manifest.carried else {})
 
 
 def _content(path: Path, expected_sha256: str) -> bytes:
@@ -103,7 +131,7 @@ def _folder_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
     names = [graph.file for graph in manifest.graphs.values()]
     if len(set(names)) < len(names):
         yield "manifest.json: graphs: two graphs of one file"
-    for name in sorted({path.name for path in folder.iterdir()} - set(names) - {MANIFEST_NAME, GOLDEN_NAME}):
+    for name in sorted({path.name for path in folder.iterdir()} - {MANIFEST_NAME, *_files(manifest)}):
         yield f"{name}: not in the manifest"
 
 
@@ -140,8 +168,25 @@ def _interface(role: GraphRole, manifest: Manifest) -> tuple[list[Tensor], list[
     if role == "prefix":
         rows = Tensor(name="rows", dtype="float32", shape=("batch", "rows", features))
         return [rows], [Tensor(name=pair.prefix_output, dtype="float32", shape=()) for pair in manifest.carry]
+    if role in ("anchor", "carried", "fold"):
+        return _carried_interface(role, manifest, forecast, ticks, row)
     following = [Tensor(name=pair.finish_output, dtype="float32", shape=()) for pair in manifest.carry]
     return [ticks, *carry], [forecast, row, *following]
+
+
+def _carried_interface(
+    role: GraphRole, manifest: Manifest, forecast: Tensor, ticks: Tensor, row: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The same for the graphs of the mode `carried`; there is a ring where the step graph reads items of one."""
+    rows = Tensor(name="rows", dtype="float32", shape=("batch", manifest.rules.window, manifest.features))
+    names = ("carried_state", "carried_ring", "stays", "item", "next_carried_state", "next_carried_ring")
+    state, ring, stays, item, next_state, next_ring = (Tensor(name=name, dtype="float32", shape=()) for name in names)
+    has_ring = any(tensor.name == stays.name for tensor in manifest.graphs["carried"].inputs)
+    if role == "anchor":
+        return [rows], [forecast, next_state, *([next_ring] if has_ring else [])]
+    if role == "fold":
+        return [state, ring], [next_state, next_ring]
+    return [ticks, state, *([stays] if has_ring else [])], [forecast, row, next_state, *([item] if has_ring else [])]
 
 
 def _agree(found: tuple[int | str, ...], wanted: tuple[int | str, ...]) -> bool:
@@ -152,31 +197,49 @@ def _agree(found: tuple[int | str, ...], wanted: tuple[int | str, ...]) -> bool:
     )
 
 
-def _golden(content: bytes, manifest: Manifest, problems: list[str]) -> Golden | None:
+@dataclass(frozen=True)
+class _GoldenExpected:
+    """What the manifest says of a file of golden windows."""
+
+    ticks_shape: tuple[int, ...]
+    forecast_shape: tuple[int, ...]
+    kinds: dict[str, int]
+
+
+def _golden_expected(manifest: Manifest) -> dict[str, _GoldenExpected]:
+    length = manifest.rules.window + ("features" in manifest.graphs)
+    columns, horizons = len(manifest.columns), len(manifest.horizons)
+    given, carried = manifest.certificate, manifest.carried
+    windows = _GoldenExpected((given.cases, length, columns), (given.cases, horizons), given.case_kinds)
+    if carried is None:
+        return {GOLDEN_NAME: windows}
+    runs = (carried.cases, length + carried.steps, columns), (carried.cases, 1 + carried.steps, horizons)
+    return {GOLDEN_NAME: windows, CARRIED_GOLDEN_NAME: _GoldenExpected(*runs, carried.case_kinds)}
+
+
+def _golden(name: str, content: bytes, expected: _GoldenExpected, problems: list[str]) -> Golden | None:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             if sorted(arrays.files) != list(GOLDEN_ARRAYS):
-                problems.append(f"{GOLDEN_NAME}: holds {sorted(arrays.files)}, must hold {list(GOLDEN_ARRAYS)}")
+                problems.append(f"{name}: holds {sorted(arrays.files)}, must hold {list(GOLDEN_ARRAYS)}")
                 return None
             golden = Golden(arrays["ticks"], arrays["forecast"], arrays["kind"])
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        problems.append(f"{GOLDEN_NAME}: not arrays: {error}")
+        problems.append(f"{name}: not arrays: {error}")
         return None
-    problems += _golden_problems(golden, manifest)
+    problems += [f"{name}: {problem}" for problem in _golden_problems(golden, expected)]
     return golden
 
 
-def _golden_problems(golden: Golden, manifest: Manifest) -> Iterator[str]:
-    cases = manifest.certificate.cases
-    length = manifest.rules.window + ("features" in manifest.graphs)
+def _golden_problems(golden: Golden, expected: _GoldenExpected) -> Iterator[str]:
     wanted = (
-        ("ticks", golden.ticks, np.dtype(np.float64), (cases, length, len(manifest.columns))),
-        ("forecast", golden.forecast, np.dtype(np.float32), (cases, len(manifest.horizons))),
+        ("ticks", golden.ticks, np.dtype(np.float64), expected.ticks_shape),
+        ("forecast", golden.forecast, np.dtype(np.float32), expected.forecast_shape),
     )
     for name, array, dtype, shape in wanted:
         if (array.dtype, array.shape) != (dtype, shape):
-            yield f"{GOLDEN_NAME}: {name} is {array.dtype} {array.shape}, must be {dtype} {shape}"
+            yield f"{name} is {array.dtype} {array.shape}, must be {dtype} {shape}"
         elif not np.isfinite(array).all():
-            yield f"{GOLDEN_NAME}: {name} holds values that are not finite"
-    if golden.kind.dtype.kind != "U" or golden.kinds() != manifest.certificate.case_kinds:
-        yield f"{GOLDEN_NAME}: kinds are not those of the certificate"
+            yield f"{name} holds values that are not finite"
+    if golden.kind.dtype.kind != "U" or golden.kinds() != expected.kinds:
+        yield "kinds are not those of the certificate"

@@ -7,8 +7,8 @@ the extras cost nothing where they are not installed.
 import difflib
 import importlib
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, NoReturn
 
 import typer
 
@@ -16,19 +16,22 @@ from tickcast.errors import MissingExtraError, TickcastError
 
 
 class Command(NamedTuple):
-    """Where a subcommand lives: a module with one typer function of the command's name."""
+    """Where a subcommand lives: a module with one typer function of the command's name, `_` for what is no letter."""
 
     module: str
     summary: str
     extra: str = ""  # what to install where its imports fail
 
 
+# One word, or two for those of a kind: `tickcast bench` alone lists the benches.
 COMMANDS: dict[str, Command] = {
     "run": Command("tickcast.commands.run", "Answer ticks from Kafka until told to stop."),
     "check-config": Command("tickcast.commands.check_config", "Print every error of a configuration at once."),
     "verify": Command("tickcast.commands.verify", "Re-check a bundle's hashes and parity."),
     "audit": Command("tickcast.commands.audit", "Account for every tick of a topic; exit 1 if it does not add up."),
     "replay": Command("tickcast.commands.replay", "Play a tick file into a topic."),
+    "bench engine": Command("tickcast.commands.bench_engine", "Time the pipeline from record bytes to forecast bytes."),
+    "bench kafka": Command("tickcast.commands.bench_kafka", "Time the daemon through a real broker, end to end."),
     "broker": Command("tickcast.commands.broker", "Run a local Kafka for development.", "demo"),
     "train": Command("tickcast_export.commands.train", "Train a model on tick files.", "export"),
     "export": Command("tickcast_export.commands.export", "Turn a model into a certified bundle.", "export"),
@@ -41,22 +44,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The console script. A TickcastError ends the process with its message and its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        _run(given[0] if given else "--help", given[1:])
+        _run(given or ["--help"])
     except TickcastError as error:
         print(f"tickcast: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
 
 
-def _run(name: str, arguments: Sequence[str]) -> None:
+def module_function(name: str) -> str:
+    """The name of the function that command `name` is, in its module."""
+    return name.replace("-", "_").replace(" ", "_")
+
+
+def _run(given: Sequence[str]) -> None:
+    name, arguments = _named(given)
     if name in ("-h", "--help", "help"):
-        print(_help())
+        print(_help(COMMANDS))
+        return
+    group = {key: command for key, command in COMMANDS.items() if key.startswith(f"{name} ")}
+    if group and set(arguments) <= {"-h", "--help"}:
+        print(_help(group))
         return
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        print(
-            f"tickcast: no command {name!r}{f'; did you mean {near[0]}?' if near else ''}\n{_help()}", file=sys.stderr
-        )
-        sys.exit(2)
+        _refuse(" ".join([name, *arguments[:1]]) if group else name, group or COMMANDS)
     command = COMMANDS[name]
     try:
         module = importlib.import_module(command.module)
@@ -66,11 +75,24 @@ def _run(name: str, arguments: Sequence[str]) -> None:
         message = f"`tickcast {name}` needs {error.name}: pip install 'tickcast[{command.extra}]'"
         raise MissingExtraError(message) from error
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(getattr(module, name.replace("-", "_")))
-    app(args=list(arguments), prog_name=f"tickcast {name}")
+    app.command()(getattr(module, module_function(name)))
+    app(args=arguments, prog_name=f"tickcast {name}")
 
 
-def _help() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+def _named(given: Sequence[str]) -> tuple[str, list[str]]:
+    """The command's name, of two words where there is one of these two, and its arguments."""
+    both = " ".join(given[:2])
+    return (both, list(given[2:])) if both in COMMANDS else (given[0], list(given[1:]))
+
+
+def _refuse(name: str, known: Mapping[str, Command]) -> NoReturn:
+    near = difflib.get_close_matches(name, known, n=1)
+    print(f"tickcast: no command {name!r}{f'; did you mean {near[0]}?' if near else ''}", file=sys.stderr)
+    print(_help(known), file=sys.stderr)
+    sys.exit(2)
+
+
+def _help(commands: Mapping[str, Command]) -> str:
+    width = max(map(len, commands))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in commands.items()]
     return "\n".join(["Usage: tickcast COMMAND [OPTIONS]", "", "Commands (each has --help):", *lines])

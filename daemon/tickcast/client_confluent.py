@@ -24,7 +24,7 @@ from tickcast.clients import Committed, Headers, OffsetRange, OnDelivery, Partit
 from tickcast.config import KafkaConfig
 from tickcast.confluent_errors import answering, reason, refusal, stays
 from tickcast.confluent_producer import ConfluentProducer
-from tickcast.confluent_records import committed_of, name, names, partition_of, place_of, record_of
+from tickcast.confluent_records import Place, committed_of, name, names, partition_of, place_of, record_of
 from tickcast.confluent_settings import consumer_settings
 from tickcast.errors import BrokerError, OffsetOutOfRangeError, OwnershipLostError
 
@@ -57,7 +57,7 @@ class ConfluentClient:
         self._instance_id = instance_id
         self._log = log.get("kafka")
         self._listener: RebalanceListener | None = None
-        self._owned: set[Partition] = set()
+        self._owned: dict[Place, Partition] = {}  # by what equals it
         self._paused: set[Partition] = set()  # of those owned
         self._starts: dict[Partition, int | None] = {}  # new ones the listener is placing: not librdkafka's to read yet
         self._replaced: dict[Partition, int] = {}  # new ones since this was cleared, and where they begin
@@ -94,7 +94,7 @@ class ConfluentClient:
 
     def assignment(self) -> frozenset[Partition]:
         """See `Client`: what the listener was told of, so that both always agree."""
-        return frozenset(self._owned)
+        return frozenset(self._owned.values())
 
     def seek(self, partition: Partition, offset: int) -> None:
         """See `Client`. Raises OwnershipLostError where `partition` is not ours."""
@@ -113,7 +113,7 @@ class ConfluentClient:
 
     def pause(self, partitions: Collection[Partition]) -> None:
         """See `Client`."""
-        running = (self._owned & set(partitions)) - self._paused
+        running = {partition for partition in partitions if partition in self._owned} - self._paused
         self._paused |= running
         self._consumer.pause([TopicPartition(*each) for each in running - self._starts.keys()])
 
@@ -233,19 +233,20 @@ class ConfluentClient:
         for partition, start in self._replaced.items():  # what is in hand may be from before: read these again
             self.seek(partition, start)
         records = []
+        owned = self._owned
         for message in messages:
             if (error := message.error()) is not None:
                 self._note(message, error)
                 continue
-            record = record_of(message)
-            if record.partition in self._owned and record.partition not in self._replaced:
-                records.append(record)
+            source = owned.get(place_of(message))
+            if source is not None and source not in self._replaced:
+                records.append(record_of(message, source))
         return records if records or self._failure is None else self._take(timeout_s, records_max)
 
     def _note(self, message: Message, error: KafkaError) -> None:
         """Keep what will not heal for raising; log what will."""
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            self._failure = self._out_of_range(place_of(message), message.offset())
+            self._failure = self._out_of_range(Partition(*place_of(message)), message.offset())
         elif error.fatal() or error.code() in _FENCED:
             self._fenced = True
             self._failure = self._ousted()
@@ -296,7 +297,7 @@ class ConfluentClient:
     def _assigned(self, moved: list[TopicPartition]) -> None:
         """Let the listener place what is new, then let librdkafka read it from there."""
         new = frozenset(map(partition_of, moved))
-        self._owned |= new
+        self._owned.update({each: each for each in new})
         self._paused |= new
         self._starts = dict.fromkeys(new)
         if new:
@@ -308,25 +309,26 @@ class ConfluentClient:
         self._replaced.update({each: at for each, at in starts.items() if at is not None})
 
     def _revoked(self, moved: list[TopicPartition]) -> None:
-        gone = frozenset(map(partition_of, moved)) & self._owned
+        gone = frozenset(map(partition_of, moved)) & self._owned.keys()
         if gone:
             self._listening.revoked(gone)
         self._forget(gone)
         self._consumer.incremental_unassign(moved)
 
     def _lost(self, moved: list[TopicPartition]) -> None:
-        gone = frozenset(map(partition_of, moved)) & self._owned
+        gone = frozenset(map(partition_of, moved)) & self._owned.keys()
         self._forget(gone)
         if gone:
             self._listening.lost(gone)
         self._consumer.incremental_unassign(moved)
 
     def _forget(self, partitions: frozenset[Partition]) -> None:
-        self._owned -= partitions
+        for partition in partitions:
+            self._owned.pop(partition, None)
         self._paused -= partitions
 
     def _give_up_all(self) -> None:
-        owned = frozenset(self._owned)
+        owned = frozenset(self._owned.values())
         if owned and self._fenced:
             self._forget(owned)
             self._listening.lost(owned)

@@ -8,6 +8,8 @@ import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from tickcast.config import KafkaConfig
 from tickcast.errors import BrokerError, MissingExtraError
 
@@ -19,7 +21,7 @@ class Partition(NamedTuple):
     number: int
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record as it lies in a topic."""
 
     partition: Partition

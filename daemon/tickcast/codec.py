@@ -66,13 +66,17 @@ def checked_columns(values: Values, columns: tuple[str, ...]) -> Values:
 
 def event_time_ns(value: int | float, unit: TimeUnit) -> int:
     """`value` in `unit` as whole nanoseconds. Raises InvalidRecord outside of int64."""
-    try:
-        nanoseconds = round(value * NANOSECONDS_PER_UNIT[unit])
-    except (OverflowError, ValueError) as error:
-        raise InvalidRecord(f"event time {value!r} is no time") from error
+    nanoseconds = value if isinstance(value, int) and unit == "ns" else _nanoseconds(value, unit)
     if not INT64_MIN <= nanoseconds <= INT64_MAX:
         raise InvalidRecord(f"event time {value!r} {unit} does not fit 64 bits of nanoseconds")
     return nanoseconds
+
+
+def _nanoseconds(value: int | float, unit: TimeUnit) -> int:
+    try:
+        return round(value * NANOSECONDS_PER_UNIT[unit])
+    except (OverflowError, ValueError) as error:
+        raise InvalidRecord(f"event time {value!r} is no time") from error
 
 
 def checked_symbol(symbol: str) -> str:

@@ -23,10 +23,11 @@ class JsonDecoder:
         self._columns = columns
         self._bytes_max = config.record_bytes_max
         self._unit = config.event_time_unit
-        self._key_symbol = config.symbol == codec.KAFKA_KEY
-        self._record_time = config.event_time == codec.KAFKA_TIMESTAMP
-        self._has_sequence = bool(config.sequence)
         paths = _paths(config, columns)
+        places = {path: place for place, path in enumerate(paths)}
+        self._symbol_at = places.get(config.symbol) if config.symbol != codec.KAFKA_KEY else None
+        self._time_at = places.get(config.event_time) if config.event_time != codec.KAFKA_TIMESTAMP else None
+        self._sequence_at = places.get(config.sequence)
         struct, attributes = _struct(paths)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct, strict=False).decode
         self._fields = _getter([attributes[path] for path in paths])
@@ -35,15 +36,18 @@ class JsonDecoder:
         """The tick in `record`. Raises Empty-, Oversize-, Undecodable-, Invalid- or NonFiniteRecord."""
         value = codec.checked_value(record, self._bytes_max)
         try:
-            fields = list(self._fields(self._decode(value)))
+            fields = self._fields(self._decode(value))
         except msgspec.ValidationError as error:
             raise InvalidRecord(str(error)) from error
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise UndecodableRecord(str(error)) from error
-        sequence = fields.pop() if self._has_sequence else 0
-        time = record.timestamp_ms * 1_000_000 if self._record_time else codec.event_time_ns(fields.pop(), self._unit)
-        symbol = codec.key_symbol(record) if self._key_symbol else fields.pop()
-        values = codec.checked_columns(tuple(fields), self._columns)
+        symbol = codec.key_symbol(record) if self._symbol_at is None else fields[self._symbol_at]
+        if self._time_at is None:
+            time = record.timestamp_ms * 1_000_000
+        else:
+            time = codec.event_time_ns(fields[self._time_at], self._unit)
+        sequence = 0 if self._sequence_at is None else fields[self._sequence_at]
+        values = codec.checked_columns(fields[: len(self._columns)], self._columns)
         return Tick(record.offset, codec.checked_symbol(symbol), time, values, sequence)
 
 

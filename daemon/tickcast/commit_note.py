@@ -47,4 +47,6 @@ def rules_hash(config: Config, manifest: Manifest) -> str:
         config.input.model_dump_json(exclude={"dead_letter_bytes_max"}),
         f"{','.join(config.models[0].symbols)} {','.join(manifest.columns)} {manifest.rules.text()}",
     ]
+    if config.inference.mode == "carried" and manifest.carried is not None:  # more must be read back than for windows
+        lines.append(f"carried interval_offsets={manifest.carried.interval_offsets}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:RULES_DIGITS]

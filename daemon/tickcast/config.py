@@ -108,12 +108,25 @@ class ModelConfig(Section):
 class InferenceConfig(Section):
     """How graphs are run."""
 
+    mode: Literal["windowed", "carried"] = Field(
+        "windowed",
+        description="`carried`: recurrent state goes on from tick to tick, by bundles certified for it: another answer",
+    )
     provider: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="execution provider; `auto` says which one it got"
     )
     device_id: int = Field(0, ge=0, description="GPU to use")
-    threads: int = Field(1, ge=1, le=256, description="threads of one graph run on the CPU")
-    batch_max: int = Field(32, ge=1, le=16_384, description="most windows in one graph run")
+    gpu_memory_limit_mb: int = Field(
+        0, ge=0, le=1_048_576, description="most GPU memory for weights and intermediate results; 0: what there is"
+    )
+    cuda_graphs: bool = Field(
+        True, description="on a GPU: capture runs and replay them; where that fails, it is said and done without"
+    )
+    keep_warm_interval_ms: Annotated[int, Field(ge=0, le=3_600_000)] = Field(
+        100, description="on a GPU: idle time after which a run keeps its clocks up; 0: never"
+    )
+    threads: int = Field(2, ge=1, le=256, description="window runs that go side by side on the CPU, a thread each")
+    batch_max: int = Field(64, ge=1, le=16_384, description="most windows in one graph run")
     finish_path: bool = Field(True, description="answer single ticks from a carry prepared beforehand")
     carries_bytes_max: int = Field(
         67_108_864, ge=0, description="most memory for carries; the least recently prepared goes first"

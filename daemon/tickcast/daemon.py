@@ -5,22 +5,18 @@ import signal
 from collections.abc import Mapping
 from types import FrameType
 
-from tickcast import __version__, bundle, clients, codec, log
+from tickcast import __version__, bundle, clients, log
+from tickcast.assembly import assemble
 from tickcast.board import Board
-from tickcast.carries import Carries
 from tickcast.clients import Client
 from tickcast.clock import Clock
 from tickcast.config import Config
-from tickcast.deliveries import Deliveries
 from tickcast.engine import Engine
 from tickcast.errors import ConfigurationError
 from tickcast.garbage import GarbageWatch
-from tickcast.inference import Inference
-from tickcast.instruments import Instruments
+from tickcast.keep_warm import KeepWarm
 from tickcast.notify import Notifier
 from tickcast.ownership import Ownership
-from tickcast.pipeline import Pipeline
-from tickcast.publisher import Publisher
 from tickcast.sidecar import Sidecar
 
 # How often gauges, the readiness detail and STATUS are brought up to date; one round trip to the broker each time.
@@ -60,10 +56,10 @@ class Daemon:
 
     def _run(self) -> None:
         board = Board.create(self._clock)
-        sidecar = Sidecar.start(board, self._config.http)
+        sidecar = Sidecar.launch(board, self._config.http)
         try:
-            self._log.info("metrics and health", url=sidecar.url)
             engine = self._engine(board)
+            self._log.info("metrics and health", url=sidecar.url)
             client = clients.connect(self._config.kafka, self._config.instance_id)
             try:
                 self._check_topics(client)
@@ -92,6 +88,11 @@ class Daemon:
         ).set(1)
         requested = self._config.inference.provider
         board.gauge("tickcast_provider_info", provider=engine.provider, requested=requested).set(1)
+        board.gauge("tickcast_uncaptured_graphs").set(len(engine.uncaptured))
+        for reason in engine.uncaptured:
+            self._log.warning("graph runs without CUDA graphs", reason=reason)
+        if engine.remark:
+            self._log.warning("distant memory", reason=engine.remark)
         board.gauge("tickcast_start_time_seconds").set(self._clock.wall_ns() / 1e9)
         return engine
 
@@ -103,34 +104,20 @@ class Daemon:
             raise ConfigurationError(f"kafka: topics that do not exist: {', '.join(missing)}; create them first")
 
     def _serve(self, board: Board, sidecar: Sidecar, engine: Engine, client: Client) -> None:
-        config, clock, manifest = self._config, self._clock, engine.bundle.manifest
+        clock = self._clock
 
         def alive() -> None:
             board.turn(clock.monotonic_ns())
             self._notifier.watchdog()
 
-        instruments = Instruments(board, clock, config.kafka.input_topics, manifest.horizons)
-        deliveries = Deliveries(clock)
-        carries = Carries(engine, config.inference.carries_bytes_max)
-        ownership = Ownership(config, manifest, client, deliveries, instruments, clock, alive, carries.clear)
-        pipeline = Pipeline(
-            config,
-            client,
-            codec.decoder(config.input, manifest.record_columns),
-            Inference(engine, carries, instruments.stages),
-            Publisher(config, engine.bundle, client, instruments, clock),
-            ownership,
-            deliveries,
-            instruments,
-            clock,
-        )
-        client.subscribe(config.kafka.input_topics, ownership)
+        pipeline, ownership = assemble(self._config, engine, client, board, clock, alive)
+        keep_warm = KeepWarm(engine.stay_warm, engine.keep_warm_interval_ms, clock)
         garbage = GarbageWatch(board.histogram("tickcast_gc_pause_seconds"), clock)
         garbage.start()
         self._serving = True
         try:
             while not self._stopping:
-                pipeline.turn()
+                keep_warm.turn(pipeline.turn())
                 alive()
                 self._pulse(board, sidecar, ownership)
         finally:

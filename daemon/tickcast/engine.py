@@ -4,72 +4,147 @@ Stage `features`, `engine.run` and `engine.prefix` of the way of a tick. Raises 
 for cannot be had; `warm` runs every graph over the golden windows and refuses a bundle that is off here.
 """
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tickcast import parity, providers
+from tickcast import costs, parity
+from tickcast.bindings import Array, Graph, grows
 from tickcast.bundle import Bundle
 from tickcast.config import InferenceConfig
+from tickcast.costs import Costs
 from tickcast.errors import BundleError
+from tickcast.placement import Placement
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+# Feature pairs in one run: they are small, so that a whole poll goes at once.
+PAIRS_MAX = 512
 
+Pairs = NDArray[np.float64]
 Rows = NDArray[np.float32]
 Carry = list[NDArray[np.float32]]  # one array [batch, ...] per carry pair of the manifest, in its order
 
 
 class Engine:
-    """Sessions over a bundle's graphs. Not thread-safe."""
+    """Sessions over a bundle's graphs. Every array it returns is the caller's own.
+
+    `window` may be asked by several threads at once; all else by one.
+    """
+
+    batch_max: int  # windows in one run
+    splits: bool  # whether a window may be answered by `prefix` and `finish`
+    carry_grows: bool  # whether a carry is the longer the more rows it is after
+    costs: Costs  # there once it is warm
 
     def __init__(self, bundle: Bundle, config: InferenceConfig) -> None:
-        choice = providers.choose(config.provider)
-        self.provider = choice.name
-        self.provider_reason = choice.reason
+        manifest = bundle.manifest
         self.bundle = bundle
         self.batch_max = config.batch_max
-        manifest = bundle.manifest
-        self._sessions: dict[str, Any] = {
-            role: providers.session(graph, choice.name, config) for role, graph in bundle.graphs.items()
-        }
-        self.splits = "finish" in self._sessions and config.finish_path
-        self._carry_outputs = [pair.prefix_output for pair in manifest.carry]
-        self._carry_inputs = [pair.finish_input for pair in manifest.carry]
+        self.splits = "finish" in bundle.graphs and config.finish_path
+        self.carry_grows = "finish" in bundle.graphs and any(map(grows, manifest.graphs["finish"].inputs))
+        self._finish_inputs = ("ticks", *(pair.finish_input for pair in manifest.carry))
+        place = self._placement = Placement(bundle, config)
+        self.provider, self.provider_reason = place.provider, place.provider_reason
+        self._window = place.plain("window", ["forecast"], config.batch_max)
+        if "features" in bundle.graphs:
+            self._features = place.bound("features", ["row"], PAIRS_MAX)
+        if "finish" in bundle.graphs:
+            stepped = ["forecast", "row", *(pair.finish_output for pair in manifest.carry)]
+            self._prefix = place.plain("prefix", [pair.prefix_output for pair in manifest.carry], config.batch_max)
+            self._finish = place.bound("finish", ["forecast", "row"], config.batch_max)
+            self._step = (place.plain if self.carry_grows else place.bound)("finish", stepped, config.batch_max)
 
-    def features(self, pairs: NDArray[np.float64]) -> Rows:
+    def features(self, pairs: Pairs) -> Rows:
         """Feature rows [n, features] of raw pairs [n, 2, columns] (previous tick, tick).
 
         A foreign bundle has no feature graph: its rows are the current tick's raw columns, kept within float32.
         """
-        session = self._sessions.get("features")
-        if session is None:
+        if "features" not in self.bundle.graphs:
             return np.clip(pairs[:, 1], -FLOAT32_MAX, FLOAT32_MAX).astype(np.float32)
-        rows: Rows = session.run(["row"], {"ticks": pairs})[0]
+        rows: Rows = _run(self._features, len(pairs), {"ticks": pairs})[0]
         return rows
 
     def window(self, rows: Rows) -> Rows:
         """Forecasts [n, horizons] of windows [n, window, features], in runs of at most `batch_max`."""
-        run = self._sessions["window"].run
-        parts = [
-            run(["forecast"], {"rows": rows[start : start + self.batch_max]})[0]
-            for start in range(0, len(rows), self.batch_max)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        forecasts: Rows = _run(self._window, len(rows), {"rows": rows})[0]
+        return forecasts
 
     def prefix(self, rows: Rows) -> Carry:
-        """Carries after all but the newest row: rows [n, window - 1, features]."""
-        carry: Carry = self._sessions["prefix"].run(self._carry_outputs, {"rows": rows})
-        return carry
+        """Carries [n, ...] after rows [n, any number, features]: for `finish` all of a window but the newest."""
+        return _run(self._prefix, len(rows), {"rows": rows})
 
-    def finish(self, ticks: NDArray[np.float64], carry: Carry) -> tuple[Rows, Rows]:
+    def finish(self, ticks: Pairs, carry: Carry) -> tuple[Rows, Rows]:
         """Forecasts [n, horizons] and feature rows [n, features] of raw pairs [n, 2, columns], each with its carry."""
-        feeds = dict(zip(self._carry_inputs, carry, strict=True))
-        forecast, row = self._sessions["finish"].run(["forecast", "row"], {"ticks": ticks, **feeds})
-        return forecast, row
+        forecasts, rows = _run(self._finish, len(ticks), self._given(ticks, carry))
+        return forecasts, rows
+
+    def step(self, ticks: Pairs, carry: Carry) -> tuple[Rows, Rows, Carry]:
+        """As `finish`, and the carries after these ticks."""
+        forecasts, rows, *after = _run(self._step, len(ticks), self._given(ticks, carry))
+        return forecasts, rows, after
 
     def warm(self) -> None:
-        """Run the golden windows through every graph. Raises BundleError where an answer is off or not finite."""
+        """Run every graph in every size, the golden windows through every path, then measure `costs`.
+
+        Raises BundleError where an answer is off or not finite.
+        """
+        self._placement.warm()
         failures = [path for path in parity.check(self.bundle, self) if not path.holds]
         if failures:
             raise BundleError("\n".join(f"{self.bundle.folder}: {path.describe()}" for path in failures))
+        self.costs = self._measured()
+
+    @property
+    def uncaptured(self) -> list[str]:
+        """Graphs on a GPU that run without CUDA graphs, and why; complete once it is warm."""
+        return self._placement.uncaptured
+
+    @property
+    def remark(self) -> str:
+        """What whoever set this machine up should know of it; empty: nothing."""
+        return self._placement.remark
+
+    @property
+    def keep_warm_interval_ms(self) -> int:
+        """How long it may idle before `stay_warm` is due; 0: never."""
+        return self._placement.keep_warm_interval_ms
+
+    def stay_warm(self) -> None:
+        """A run of one row for nobody, by the path that ticks take."""
+        if self.splits:
+            self.finish(*self._idle)
+        else:
+            self.window(self._idle_window)
+
+    def _given(self, ticks: Pairs, carry: Carry) -> dict[str, Array]:
+        return dict(zip(self._finish_inputs, (ticks, *carry), strict=True))
+
+    def _measured(self) -> Costs:
+        """What the graphs cost, over rows of zeros and golden ticks: time does not depend on the values."""
+        counts = [count for count in costs.COUNTS if count <= self.batch_max]
+        manifest, most = self.bundle.manifest, counts[-1]
+        rows = np.zeros((most, manifest.rules.window, manifest.features), np.float32)
+        self._idle_window = rows[:1]
+        measured = {"window": costs.measure(lambda count: self.window(rows[:count]), counts)}
+        if "finish" in self.bundle.graphs:
+            before = np.ascontiguousarray(rows[:, 1:])
+            self._idle = self.bundle.golden.ticks[:1, -2:], self.prefix(before[:1])
+            ticks = np.repeat(self._idle[0], most, axis=0)
+            carry = [np.repeat(part, most, axis=0) for part in self._idle[1]]
+            measured["prefix"] = costs.measure(lambda count: self.prefix(before[:count]), counts)
+            measured["finish"] = costs.measure(
+                lambda count: self.finish(ticks[:count], [part[:count] for part in carry]), counts
+            )
+        return Costs(measured, self.batch_max)
+
+
+def _run(graph: Graph, count: int, given: Mapping[str, Array]) -> list[Array]:
+    """The graph over arrays [count, ...], in runs of at most as many rows as it takes."""
+    if count <= graph.rows_max:
+        return graph.run(count, given)
+    parts = []
+    for start in range(0, count, graph.rows_max):
+        part = {name: array[start : start + graph.rows_max] for name, array in given.items()}
+        parts.append(graph.run(min(graph.rows_max, count - start), part))
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]

@@ -4,115 +4,232 @@ Stages `features`, `windows.push`, `schedule` and `engine.run` of the way of a t
 daemon and any replay of a file; it knows no Kafka.
 """
 
-from collections.abc import Sequence
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tickcast.carries import Carries
-from tickcast.engine import Carry, Engine
+from tickcast.carries import Carries, Ladder
+from tickcast.engine import Engine
 from tickcast.instruments import StageTimer
 from tickcast.records import AnswerPath
-from tickcast.windows import Row
+from tickcast.row_pool import RowPool
+from tickcast.windows import Row, SymbolWindow
+
+# To give a run to another thread and have it back, with the interpreter lock in between.
+HANDING_OVER_S = 100e-6
+# A tick that comes while carries are prepared waits for the run: several windows at once where that costs little more.
+SLICE_MAX = 8
+SLICE_COST_MAX = 2.0  # of a single window's
+
+Pairs = NDArray[np.float64]
 
 
 class Answers(NamedTuple):
-    """Forecasts [due, horizons], in the order of the due rows, and the path each one took."""
+    """Forecasts [answered, horizons] of the rows at `indices` of those asked about, all by one path."""
 
+    indices: Sequence[int]
     forecasts: NDArray[np.float32]
-    paths: list[AnswerPath]
+    path: AnswerPath
 
 
 class Inference:
-    """Answers the due rows of a batch and keeps every window up to date."""
+    """Answers the due rows of a poll and keeps every window up to date. One poll at a time: `answer`, then `settle`."""
 
-    def __init__(self, engine: Engine, carries: Carries, stages: StageTimer) -> None:
+    def __init__(self, engine: Engine, rows: RowPool, carries: Carries, stages: StageTimer, threads: int) -> None:
+        """With more than one thread, window runs of a backlog go side by side and beside the publishing."""
         self._engine = engine
+        self._pool = rows
         self._carries = carries
         self._stages = stages
-        self._horizons = len(engine.bundle.manifest.horizons)
+        self._threads = threads
+        self._lanes = ThreadPoolExecutor(threads, "window") if threads > 1 else None
+        self._slice = _slice(engine) if engine.splits else 0
+        self._climbed: list[tuple[SymbolWindow, Ladder]] = []
+        self._behind: list[tuple[Ladder, Row]] = []  # ladders whose other carries have not taken in the row yet
+        self._missed: list[SymbolWindow] = []
 
-    def answer(self, rows: Sequence[Row], due: Sequence[bool]) -> Answers:
-        """Take in `rows`, in the order they were decided, and answer those that are `due`.
+    def answer(self, rows: Sequence[Row], due: Sequence[bool]) -> Iterator[Answers]:
+        """Take in `rows`, in the order they were decided, and answer those that are `due`, a symbol's rows in order.
 
-        A row whose carry is ready takes the finish path: one step instead of `window`. All others of the batch share
-        one run of the window graph, also a symbol's later rows, since a carry is good for the first one only.
+        Rows that a ladder of carries is ready for take the finish path, one step each; all others share runs of the
+        window graph.
         """
-        answers = Answers(np.empty((sum(due), self._horizons), np.float32), ["window"] * sum(due))
-        finishing = self._finishing(rows, due)
-        slots = np.cumsum(due) - 1  # where a due row's forecast goes
-        if finishing:
-            self._finish(rows, finishing, slots, answers)
-        rest = [index for index in range(len(rows)) if index not in finishing]
+        ready = self._ready(rows, due) if self._engine.splits else {}
+        if ready:
+            yield from self._finish(rows, ready)
+        served = {index for _, indices in ready.values() for index in indices}
+        rest = [index for index in range(len(rows)) if index not in served] if served else range(len(rows))
         if rest:
-            self._window(rows, rest, due, slots, answers)
-        if self._engine.splits:
-            for index, row in enumerate(rows):
-                if due[index]:
-                    self._carries.want(row.window)
-        return answers
+            yield from self._window(rows, due, rest)
+
+    def settle(self, is_backlog: bool) -> None:
+        """After publishing: what makes the next ticks' answers quick. In a backlog there is no time for it."""
+        if self._behind:
+            self._catch_up()
+        if is_backlog:
+            for window in self._missed:
+                self._carries.forget(window)
+        else:
+            for window in self._missed:
+                self._carries.missed(window)
+                self._carries.want(window)
+            for window, ladder in self._climbed:
+                ladder.spared()
+                self._carries.want(window)
+        self._missed, self._climbed = [], []
 
     @property
     def carries_wanted(self) -> bool:
-        """Whether a window waits for its carry."""
+        """Whether a window waits for a carry."""
         return self._carries.wanted > 0
 
-    def prepare(self, windows_max: int) -> int:
-        """Prepare up to `windows_max` carries; returns how many."""
-        prepared = self._carries.prepare(windows_max)
+    def prepare(self) -> int:
+        """Prepare a slice of the carries that are wanted; returns how many."""
+        prepared = self._carries.prepare(self._slice)
         self._stages.mark("prefix")
         return prepared
 
-    def _finishing(self, rows: Sequence[Row], due: Sequence[bool]) -> dict[int, Carry]:
-        finishing: dict[int, Carry] = {}
+    # -- finish path
+
+    def _ready(self, rows: Sequence[Row], due: Sequence[bool]) -> dict[SymbolWindow, tuple[Ladder, list[int]]]:
+        """The ladders that can answer, and which rows each of them will."""
+        ready: dict[SymbolWindow, tuple[Ladder, list[int]]] = {}
         met = set()
         for index, row in enumerate(rows):
-            if row.window in met:
+            window = row.window
+            if window in met:
+                if window in ready and len(ready[window][1]) < ready[window][0].height and due[index]:
+                    ready[window][1].append(index)
                 continue
-            met.add(row.window)
-            if due[index] and (carry := self._carries.take(row.window, row.position)) is not None:
-                finishing[index] = carry
-        return finishing
+            met.add(window)
+            if due[index] and (ladder := self._carries.ladder(window, row.position)) is not None:
+                ready[window] = ladder, [index]
+        return ready
 
-    def _finish(
-        self, rows: Sequence[Row], finishing: dict[int, Carry], slots: NDArray[np.int64], answers: Answers
-    ) -> None:
-        carries = list(finishing.values())
-        carry = carries[0] if len(carries) == 1 else [np.concatenate(parts) for parts in zip(*carries, strict=True)]
-        forecasts, features = self._engine.finish(_pairs([rows[index] for index in finishing]), carry)
-        for at, index in enumerate(finishing):
-            row = rows[index]
-            row.window.push(row.position, features[at])
-            answers.forecasts[slots[index]] = forecasts[at]
-            answers.paths[slots[index]] = "finish"
-        self._stages.mark("run")
-
-    def _window(
-        self,
-        rows: Sequence[Row],
-        rest: Sequence[int],
-        due: Sequence[bool],
-        slots: NDArray[np.int64],
-        answers: Answers,
-    ) -> None:
-        features = self._engine.features(_pairs([rows[index] for index in rest]))
-        self._stages.mark("features")
-        gathered, places = [], []
-        for at, index in enumerate(rest):
-            row = rows[index]
-            row.window.push(row.position, features[at])
-            if due[index]:
-                # A copy: the symbol's next row of this batch overwrites the oldest one.
-                gathered.append(row.window.view(row.position).copy())
-                places.append(slots[index])
-        self._stages.mark("push")
-        if gathered:
-            answers.forecasts[places] = self._engine.window(np.stack(gathered))
+    def _finish(self, rows: Sequence[Row], ready: dict[SymbolWindow, tuple[Ladder, list[int]]]) -> Iterator[Answers]:
+        """The first row of every symbol in one run, then the second of those that have one, and so on."""
+        turn, left = 0, list(ready.values())
+        while left:
+            indices = [indices[turn] for _, indices in left]
+            forecasts = self._step([(ladder, rows[indices[turn]], len(indices) > turn + 1) for ladder, indices in left])
             self._stages.mark("run")
+            yield Answers(indices, forecasts, "finish")
+            turn += 1
+            left = [each for each in left if len(each[1]) > turn]
+        self._climbed = [(window, ladder) for window, (ladder, _) in ready.items()]
+
+    def _step(self, steps: Sequence[tuple[Ladder, Row, bool]]) -> NDArray[np.float32]:
+        """Answer each row by its ladder's first carry; where another row follows, take all carries one step on."""
+        rows = [row for _, row, _ in steps]
+        if not any(more for _, _, more in steps):
+            forecasts, features = self._engine.finish(pairs(rows), _joined([ladder.first(1) for ladder, _, _ in steps]))
+            for ladder, row, _ in steps:
+                ladder.climb()
+                if ladder.height:
+                    self._behind.append((ladder, row))
+        else:
+            heights = [ladder.height if more else 1 for ladder, _, more in steps]
+            carry = _joined([ladder.first(height) for (ladder, _, _), height in zip(steps, heights, strict=True)])
+            forecasts, features, after = self._engine.step(np.repeat(pairs(rows), heights, axis=0), carry)
+            begins = np.cumsum([0, *heights[:-1]])
+            forecasts, features = forecasts[begins], features[begins]
+            for (ladder, row, more), begin, height in zip(steps, begins, heights, strict=True):
+                ladder.climb()
+                if more:
+                    ladder.replace([part[begin + 1 : begin + height] for part in after])
+                elif ladder.height:
+                    self._behind.append((ladder, row))
+        self._pool.push(rows, features)
+        return forecasts
+
+    def _catch_up(self) -> None:
+        heights = [ladder.height for ladder, _ in self._behind]
+        repeated = np.repeat(pairs([row for _, row in self._behind]), heights, axis=0)
+        _, _, after = self._engine.step(repeated, _joined([ladder.carries for ladder, _ in self._behind]))
+        end = 0
+        for (ladder, _), height in zip(self._behind, heights, strict=True):
+            begin, end = end, end + height
+            ladder.replace([part[begin:end] for part in after])
+        self._behind = []
+        self._stages.mark("prefix")
+
+    # -- window path
+
+    def _window(self, rows: Sequence[Row], due: Sequence[bool], rest: Sequence[int]) -> Iterator[Answers]:
+        """Runs of the window graph, on several threads where that is quicker. Answers come in order even so."""
+        features = self._engine.features(pairs([rows[index] for index in rest]))
+        self._stages.mark("features")
+        part_max, lanes = self._split(sum(due[index] for index in rest))
+        running: deque[tuple[list[int], Future[NDArray[np.float32]]]] = deque()
+        for begin, end in _parts(due, rest, part_max):
+            part = rest[begin:end]
+            asked = [at for at, index in enumerate(part) if due[index]]
+            windows = self._pool.push_and_gather([rows[index] for index in part], features[begin:end], asked)
+            self._stages.mark("push")
+            if not asked:
+                continue
+            indices = [part[at] for at in asked]
+            if self._engine.splits:
+                self._missed += [rows[index].window for index in indices]
+            if lanes is None:
+                yield self._ran(indices, self._engine.window(windows))
+                continue
+            if len(running) > self._threads:  # one waits for each that runs: no thread idles while we publish
+                yield self._ran(running[0][0], running.popleft()[1].result())
+            running.append((indices, lanes.submit(self._engine.window, windows)))
+        while running:
+            yield self._ran(running[0][0], running.popleft()[1].result())
+
+    def _ran(self, indices: list[int], forecasts: NDArray[np.float32]) -> Answers:
+        self._stages.mark("run")
+        return Answers(indices, forecasts, "window")
+
+    def _split(self, count: int) -> tuple[int, ThreadPoolExecutor | None]:
+        """How many windows go into one run when `count` are due, and the threads to run them on, if any."""
+        most = self._engine.batch_max
+        if self._lanes is None or count < 2:
+            return most, None
+        share = min(most, math.ceil(count / self._threads))
+        costs = self._engine.costs
+        if costs.window_s(share) + HANDING_OVER_S > costs.window_s(count):
+            return most, None
+        return share, self._lanes
 
 
-def _pairs(rows: Sequence[Row]) -> NDArray[np.float64]:
+def _parts(due: Sequence[bool], rest: Sequence[int], part_max: int) -> Iterator[tuple[int, int]]:
+    """`rest` cut where so many are due."""
+    begin = asked = 0
+    for at, index in enumerate(rest):
+        asked += due[index]
+        if asked == part_max:
+            yield begin, at + 1
+            begin, asked = at + 1, 0
+    if begin < len(rest):
+        yield begin, len(rest)
+
+
+def _slice(engine: Engine) -> int:
+    """Windows in one prefix run."""
+    affordable_s = SLICE_COST_MAX * engine.costs.prefix_s(1)
+    return max(n for n in range(1, SLICE_MAX + 1) if n == 1 or engine.costs.prefix_s(n) <= affordable_s)
+
+
+def pairs(rows: Sequence[Row]) -> Pairs:
     """Raw ticks [rows, 2, columns]: the previous sampled tick and the current one."""
-    flat = [values for row in rows for values in (row.previous, row.current)]
+    flat: list[float] = []
+    for row in rows:
+        flat += row.previous
+        flat += row.current
     return np.array(flat, np.float64).reshape(len(rows), 2, -1)
+
+
+def _joined(carries: Sequence[list[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+    """Carries of several ladders as one."""
+    if len(carries) == 1:
+        return carries[0]
+    return [np.concatenate(parts) for parts in zip(*carries, strict=True)]

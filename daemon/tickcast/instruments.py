@@ -1,6 +1,8 @@
 """The pipeline's hands on the board: each metric it writes, looked up once."""
 
+from collections import Counter as Multiset
 from collections.abc import Sequence
+from typing import Literal
 
 from tickcast.board import Board, Counter, Gauge
 from tickcast.clients import Partition
@@ -8,7 +10,9 @@ from tickcast.clock import Clock
 from tickcast.errors import BAD_RECORD_REASONS
 from tickcast.metrics import STAGES
 from tickcast.records import AnswerPath
-from tickcast.windows import SKIPPED
+from tickcast.windows import SKIPPED, Fate
+
+Outcome = Fate | Literal["no_model"]
 
 
 class StageTimer:
@@ -60,6 +64,7 @@ class Instruments:
         self.forecasts: dict[AnswerPath, Counter] = {
             "finish": board.counter("tickcast_forecasts_total", path="finish"),
             "window": board.counter("tickcast_forecasts_total", path="window"),
+            "carried": board.counter("tickcast_forecasts_total", path="carried"),
         }
         self.warming = board.counter("tickcast_warming_ticks_total")
         self.skipped = {
@@ -84,6 +89,14 @@ class Instruments:
         self.kafka_to_sent = board.wall_latency("kafka_to_sent")
         self.received_to_handed = board.histogram("tickcast_received_to_handed_seconds")
         self.handed_to_acknowledged = board.histogram("tickcast_handed_to_acknowledged_seconds")
+
+    def count(self, outcomes: Sequence[Outcome]) -> None:
+        """What became of decoded ticks. Forecasts are counted when they are sent."""
+        for outcome, number in Multiset(outcomes).items():
+            if outcome == "warming":
+                self.warming.add(number)
+            elif outcome != "forecast":
+                self.skipped[outcome].add(number)
 
     def recovered(self, kind: str) -> None:
         """A partition was taken up, `kind` says from what."""

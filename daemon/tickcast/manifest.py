@@ -11,13 +11,14 @@ from tickcast.errors import BundleError
 
 MANIFEST_NAME = "manifest.json"
 GOLDEN_NAME = "golden.npz"
+CARRIED_GOLDEN_NAME = "carried.npz"
 
 # A column of this name is not read from the record: the windows module computes it, from int64 nanoseconds.
 SECONDS_SINCE_PREVIOUS = "seconds_since_previous"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-GraphRole = Literal["features", "window", "prefix", "finish"]
+GraphRole = Literal["features", "window", "prefix", "finish", "anchor", "carried", "fold"]
 
 
 class Part(BaseModel):
@@ -99,6 +100,31 @@ class Certificate(Part):
     graphs: tuple[GraphCertificate, ...] = Field(min_length=1)
 
 
+class Distance(Part):
+    """How far carried answers were from the windowed ones, each tick by its horizon that is farthest off."""
+
+    median: float = Field(ge=0)
+    p99: float = Field(ge=0)
+    maximum: float = Field(ge=0)
+
+
+class CarriedCertificate(Part):
+    """What was checked and measured of the mode `carried`: it answers another question than the window does."""
+
+    interval_offsets: int = Field(ge=1, description="a symbol's state is re-anchored once in so many partition offsets")
+    cases: int = Field(ge=1, description="golden runs, a window and the steps after it")
+    steps: int = Field(ge=1)
+    case_kinds: dict[str, int] = Field(description="kind of golden run -> how many")
+    error_max: float = Field(ge=0, description="largest |graph - Keras| / max(target_scale, |Keras|), every step")
+    error_p99: float = Field(ge=0)
+    golden_sha256: Sha256
+    ticks: int = Field(ge=1, description="validation ticks over which the distance was measured")
+    runs: int = Field(ge=1, description="how many runs they make, each anchored once, at its first window")
+    distance: Distance = Field(description="to the windowed answer, in units of target_scale")
+    distance_absolute: Distance = Field(description="the same in `unit`")
+    windowed_spread: float = Field(ge=0, description="the windowed answers' root mean square, in units of target_scale")
+
+
 class Manifest(Part):
     """The whole of `manifest.json`."""
 
@@ -123,6 +149,7 @@ class Manifest(Part):
     opset: int
     tools: dict[str, str] = Field(description="tool -> version that made the bundle")
     certificate: Certificate
+    carried: CarriedCertificate | None = Field(None, description="without it the mode `carried` is refused")
     golden_sha256: Sha256
     content_sha256: Sha256 | Literal[""] = Field("", description="of everything else in here, as `digest` computes it")
     training: dict[str, object] = Field(
@@ -141,6 +168,14 @@ class Manifest(Part):
             raise ValueError("graphs: prefix, finish and carry go together")
         if "finish" in self.graphs and "features" not in self.graphs:
             raise ValueError("graphs: finish takes raw ticks and needs a feature graph")
+        if ("anchor" in self.graphs) != (self.carried is not None) or ("carried" in self.graphs) != (
+            "anchor" in self.graphs
+        ):
+            raise ValueError("graphs: anchor, carried and the certificate `carried` go together")
+        if "fold" in self.graphs and self.carried is None:
+            raise ValueError("graphs: fold is of no use without anchor and carried")
+        if "carried" in self.graphs and ("features" not in self.graphs or self.rules.window < 2):
+            raise ValueError("graphs: carried takes raw ticks and needs a feature graph, and a window of two rows")
         if SECONDS_SINCE_PREVIOUS in self.columns[:-1]:
             raise ValueError(f"columns: {SECONDS_SINCE_PREVIOUS} stands last")
         return self
@@ -152,8 +187,12 @@ class Manifest(Part):
 
 
 def digest(manifest: Manifest) -> str:
-    """What `content_sha256` must be: the sha256 of the manifest without it."""
-    return hashlib.sha256(manifest.model_copy(update={"content_sha256": ""}).model_dump_json().encode()).hexdigest()
+    """What `content_sha256` must be: the sha256 of the manifest without it.
+
+    A section that is not there counts for nothing: bundles keep their digest when a new one is thought of.
+    """
+    bare = manifest.model_copy(update={"content_sha256": ""})
+    return hashlib.sha256(bare.model_dump_json(exclude=None if bare.carried else {"carried"}).encode()).hexdigest()
 
 
 def sealed(manifest: Manifest) -> Manifest:

@@ -67,7 +67,12 @@ _TABLE = (
     Metric("tickcast_ticks_processed_total", "counter", "Records of an input topic that met their fate.", _TOPIC),
     Metric("tickcast_ticks_replayed_total", "counter", "Records read again to rebuild windows, silently.", _TOPIC),
     # what became of it: processed = forecasts + warming + skipped + dead letters
-    Metric("tickcast_forecasts_total", "counter", "Forecasts handed to the producer.", {"path": ("finish", "window")}),
+    Metric(
+        "tickcast_forecasts_total",
+        "counter",
+        "Forecasts handed to the producer.",
+        {"path": ("finish", "window", "carried")},
+    ),
     Metric("tickcast_warming_ticks_total", "counter", "Ticks without a forecast: their window is not full yet."),
     Metric(
         "tickcast_skipped_ticks_total",
@@ -131,6 +136,7 @@ _TABLE = (
         {"name": ANY, "version": ANY, "sha256": ANY, "family": ANY},
     ),
     Metric("tickcast_provider_info", "gauge", "The execution provider in use.", {"provider": ANY, "requested": ANY}),
+    Metric("tickcast_uncaptured_graphs", "gauge", "Graphs on a GPU that run without CUDA graphs, slower."),
     Metric("tickcast_start_time_seconds", "gauge", "When the process started."),
     Metric("tickcast_series_dropped_total", "counter", "Series asked for that found no room on the board."),
 )

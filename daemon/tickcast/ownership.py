@@ -16,7 +16,7 @@ from tickcast.deliveries import Deliveries
 from tickcast.errors import BrokerError, OwnershipLostError
 from tickcast.instruments import Instruments, PartitionGauges
 from tickcast.manifest import Manifest
-from tickcast.partition_state import PartitionState, recover, windows_of
+from tickcast.partition_state import PartitionState, owned_windows_of, reach_of, recover
 
 # One question to the broker while the loop stands still: a second is the longest any call in the loop may take.
 ANSWER_TIMEOUT_S = 1.0
@@ -134,9 +134,9 @@ class Ownership:
     # -- private
 
     def _take_up(self, partition: Partition, committed: Committed | None, fresh_start: int, held: OffsetRange) -> None:
-        limits = self._config.recovery
-        recovery = recover(committed, fresh_start, held, self._rules_hash, limits.replay_records_max)
-        self.states[partition] = PartitionState(partition, recovery, windows_of(self._manifest, limits))
+        recovery = recover(committed, fresh_start, held, self._rules_hash, reach_of(self._config, self._manifest))
+        windows = owned_windows_of(self._config, self._manifest, recovery.publish_from)
+        self.states[partition] = PartitionState(partition, recovery, windows)
         self._gauges[partition] = PartitionGauges(self._instruments.board, partition)
         self._client.seek(partition, recovery.replay_from)
         self._instruments.recovered(recovery.kind)

@@ -43,7 +43,7 @@ class PathParity(NamedTuple):
     Errors are in units of max(target_scale, |reference|); infinite where a value is not finite.
     """
 
-    path: Literal["window", "finish"]
+    path: Literal["window", "finish", "carried"]
     batch: int
     cases: int
     error_max: float

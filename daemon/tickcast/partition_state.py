@@ -6,8 +6,9 @@ Kafka is the only store: the committed offset says what is answered, its metadat
 from typing import Literal, NamedTuple
 
 from tickcast import commit_note
+from tickcast.anchored_windows import AnchoredWindows
 from tickcast.clients import Committed, OffsetRange, Partition
-from tickcast.config import RecoveryConfig
+from tickcast.config import Config, RecoveryConfig
 from tickcast.manifest import Manifest
 from tickcast.windows import Windows
 
@@ -58,9 +59,28 @@ def _from_note(committed: Committed, rules_hash: str, farthest: int) -> tuple[Re
     return "metadata", min(max(note.replay_from, farthest), committed.offset)
 
 
+def reach_of(config: Config, manifest: Manifest) -> int:
+    """How many offsets before a position a rebuild may have to start; nothing rests on older ones."""
+    return config.recovery.replay_records_max + _interval(config, manifest)
+
+
+def owned_windows_of(config: Config, manifest: Manifest, publish_from: int) -> Windows:
+    """As `windows_of`; in the mode `carried` they know where states start anew."""
+    interval, limits = _interval(config, manifest), config.recovery
+    if not interval:
+        return windows_of(manifest, limits)
+    rules, columns = manifest.rules, manifest.columns
+    return AnchoredWindows(rules, columns, limits.replay_records_max, limits.max_symbols, interval, publish_from)
+
+
+def _interval(config: Config, manifest: Manifest) -> int:
+    """Offsets in which a carried state starts anew once; 0: nothing is carried."""
+    return manifest.carried.interval_offsets if config.inference.mode == "carried" and manifest.carried else 0
+
+
 def windows_of(manifest: Manifest, limits: RecoveryConfig) -> Windows:
     """Empty windows of one partition, as the daemon and the audit both begin with them."""
-    return Windows(manifest.rules, manifest.columns, manifest.features, limits.replay_records_max, limits.max_symbols)
+    return Windows(manifest.rules, manifest.columns, limits.replay_records_max, limits.max_symbols)
 
 
 class PartitionState:

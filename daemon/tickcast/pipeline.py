@@ -5,9 +5,9 @@ poll -> decode -> features -> windows.push -> schedule -> engine.run -> encode -
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from tickcast import symbols
+from tickcast.carried_inference import CarriedInference
 from tickcast.clients import Client, Record
 from tickcast.clock import Clock
 from tickcast.codec import Decoder
@@ -15,22 +15,10 @@ from tickcast.config import Config
 from tickcast.deliveries import Batch, Deliveries
 from tickcast.errors import BadRecord
 from tickcast.inference import Inference
-from tickcast.instruments import Instruments
+from tickcast.instruments import Instruments, Outcome
 from tickcast.ownership import Ownership
 from tickcast.partition_state import PartitionState
-from tickcast.publisher import Due, Publisher, Received
-from tickcast.windows import Row, Tick
-
-# Windows per prefix run: a batch of 4 costs 1.75 of a single one, and a tick that comes meanwhile waits that long.
-PREFIX_SLICE = 4
-
-
-class Work(NamedTuple):
-    """What a poll comes to: rows in the order they were decided, which of them are due, and for which ticks."""
-
-    rows: list[Row]
-    due: list[bool]
-    ticks: list[Due]
+from tickcast.publisher import Publisher, Received, Work
 
 
 class Pipeline:
@@ -41,7 +29,7 @@ class Pipeline:
         config: Config,
         client: Client,
         decoder: Decoder,
-        inference: Inference,
+        inference: Inference | CarriedInference,
         publisher: Publisher,
         ownership: Ownership,
         deliveries: Deliveries,
@@ -61,17 +49,22 @@ class Pipeline:
         self._carries_wanted = False
         self._paused = False
 
-    def turn(self) -> None:
-        """Take what is there, answer it, publish; with nothing there, prepare carries. Then commit what is due."""
+    def turn(self) -> bool:
+        """Take what is there, answer it, publish; with nothing there, prepare carries. Then commit what is due.
+
+        Returns whether there was anything to answer or to prepare.
+        """
         # With carries to prepare a look is enough: a slice of them is the longest a tick waits.
         wait_s = 0.0 if self._carries_wanted else self._kafka.poll_timeout_ms / 1_000
         records = self._client.poll(wait_s, self._kafka.poll_records_max)
+        worked = bool(records) or self._carries_wanted
         try:
             self._process(records)
         except BaseException:
             # Positions are ahead of what was sent: nothing may be committed on the way out, it is answered again.
             self._ownership.abandon()
             raise
+        return worked
 
     def _process(self, records: Sequence[Record]) -> None:
         received = Received(self._clock.wall_ns(), self._clock.monotonic_ns())
@@ -79,13 +72,15 @@ class Pipeline:
         if records:
             batch = self._deliveries.open()
             work = self._decide(records, batch)
-            answers = self._inference.answer(work.rows, work.due)
-            self._publisher.publish(work.ticks, answers, received, batch)
+            for answers in self._inference.answer(work.rows, work.due):
+                self._publisher.publish(work, answers, received, batch)
+            self._publisher.account(work, received)
+            self._inference.settle(is_backlog=len(records) >= self._kafka.poll_records_max)
             self._instruments.rows.add(len(work.rows))
             self._instruments.progress.set(received.wall_ns / 1e9)
             self._carries_wanted = self._inference.carries_wanted
         elif self._carries_wanted:
-            self._inference.prepare(PREFIX_SLICE)
+            self._inference.prepare()
             self._carries_wanted = self._inference.carries_wanted
         self._ownership.advance()
         self._throttle()
@@ -93,44 +88,50 @@ class Pipeline:
     def _decide(self, records: Sequence[Record], batch: Batch) -> Work:
         """Decode, and let the window rules decide. What is bad by itself goes to the dead-letter topic."""
         work = Work([], [], [])
-        instruments = self._instruments
+        begin = 0
+        for end in range(1, len(records) + 1):  # records of one partition mostly come together
+            partition = records[begin].partition
+            if end == len(records) or records[end].partition != partition:
+                state = self._ownership.states.get(partition)
+                if state is not None:  # else given away meanwhile: its new owner answers
+                    self._decide_partition(records[begin:end], state, work, batch)
+                begin = end
+        self._instruments.stages.mark("decode")
+        return work
+
+    def _decide_partition(self, records: Sequence[Record], state: PartitionState, work: Work, batch: Batch) -> None:
+        instruments, windows = self._instruments, state.windows
+        decode, decide, has_model = self._decoder.decode, windows.decide, self._has_model
+        publish_from, evicted = state.publish_from, windows.evicted
+        rows, sources, due = work
+        fates: list[Outcome] = []
         for record in records:
-            state = self._ownership.states.get(record.partition)
-            if state is None:  # given away meanwhile: its new owner answers
-                continue
-            state.position = record.offset + 1
-            publishes = record.offset >= state.publish_from
-            counter = instruments.processed if publishes else instruments.replayed
-            counter[record.partition.topic].add()
+            publishes = record.offset >= publish_from
             try:
-                tick = self._decoder.decode(record)
+                tick = decode(record)
             except BadRecord as error:
                 if publishes:
                     self._publisher.bury(record, error, batch)
                 continue
-            self._admit(record, tick, state, publishes, work)
-        instruments.stages.mark("decode")
-        return work
-
-    def _admit(self, record: Record, tick: Tick, state: PartitionState, publishes: bool, work: Work) -> None:
-        instruments = self._instruments
-        if not self._has_model(tick.symbol):
+            fate: Outcome = "no_model"
+            if has_model(tick.symbol):
+                decision = decide(tick)
+                fate, row = decision.fate, decision.row
+                if row is not None:
+                    rows.append(row)
+                    sources.append(record)
+                    due.append(row.due and publishes)
             if publishes:
-                instruments.skipped["no_model"].add()
-            return
-        evicted = state.windows.evicted
-        fate, row = state.windows.decide(tick)
-        instruments.evicted.add(state.windows.evicted - evicted)
-        if row is not None:
-            due = row.due and publishes
-            work.rows.append(row)
-            work.due.append(due)
-            if due:
-                work.ticks.append(Due(record, tick, row))
-        if publishes and fate == "warming":
-            instruments.warming.add()
-        elif publishes and fate != "forecast":
-            instruments.skipped[fate].add()
+                fates.append(fate)
+        state.position = records[-1].offset + 1
+        published = len(records)
+        if records[0].offset < publish_from:
+            published = sum(record.offset >= publish_from for record in records)
+        topic = state.partition.topic
+        instruments.processed[topic].add(published)
+        instruments.replayed[topic].add(len(records) - published)
+        instruments.evicted.add(windows.evicted - evicted)
+        instruments.count(fates)
 
     def _throttle(self) -> None:
         """Pause the consumer while too much is unacknowledged; go on when half of it is."""

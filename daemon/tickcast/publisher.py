@@ -3,30 +3,21 @@
 Stages `encode` and `produce` of the way of a tick.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tickcast import records as wire
 from tickcast.bundle import Bundle
-from tickcast.clients import Client, Headers, Record
+from tickcast.clients import Client, Record
 from tickcast.clock import Clock
 from tickcast.config import Config
 from tickcast.deliveries import Batch
 from tickcast.errors import BadRecord, NonFiniteForecast
 from tickcast.inference import Answers
 from tickcast.instruments import Instruments
-from tickcast.windows import Row, Tick
-
-
-class Due(NamedTuple):
-    """A tick that gets a forecast."""
-
-    record: Record
-    tick: Tick
-    row: Row
+from tickcast.windows import Row, Tick, Values
 
 
 class Received(NamedTuple):
@@ -34,6 +25,22 @@ class Received(NamedTuple):
 
     wall_ns: int
     monotonic_ns: int
+
+
+class Work(NamedTuple):
+    """What a poll comes to: rows in the order they were decided, their records, and which of them are due."""
+
+    rows: list[Row]
+    records: list[Record]
+    due: list[bool]
+
+
+class _Sent(NamedTuple):
+    """One lot of answers, and when each of them was encoded and handed over."""
+
+    answers: Answers
+    sent_wall_ns: list[int]
+    handed_ns: list[int]
 
 
 class Publisher:
@@ -44,102 +51,108 @@ class Publisher:
         self._bundle = wire.BundleName(manifest.name, manifest.version, bundle.sha256)
         self._horizons = manifest.horizons
         self._unit = manifest.unit
-        self._reference = tuple(manifest.record_columns.index(column) for column in manifest.reference_columns)
+        self._reference_mid = _mean([manifest.record_columns.index(column) for column in manifest.reference_columns])
         self._output_topic = config.kafka.output_topic
         self._dead_letter_topic = config.kafka.dead_letter_topic
         self._dead_letter_bytes_max = config.input.dead_letter_bytes_max
         self._client = client
         self._instruments = instruments
         self._clock = clock
+        self._sent: list[_Sent] = []  # since the last `account`
 
-    def publish(self, due: Sequence[Due], answers: Answers, received: Received, batch: Batch) -> None:
-        """Send the forecast of each due tick; an answer that is not finite makes its tick a dead letter."""
-        due, answers = self._finite(due, answers, batch)
-        latencies = np.empty((len(due), 3))  # event to sent, Kafka to sent, received to handed; seconds
-        encode_ns = produce_ns = 0
-        begun_ns = self._clock.monotonic_ns()
-        for index, values in enumerate(answers.forecasts.tolist()):
-            record, tick, _ = due[index]
-            sent_wall_ns = self._clock.wall_ns()
-            value = self._encode(record, tick, values, answers.paths[index], received, sent_wall_ns)
-            encoded_ns = self._clock.monotonic_ns()
+    def publish(self, work: Work, answers: Answers, received: Received, batch: Batch) -> None:
+        """Send the forecast of each answer; one that is not finite makes its tick a dead letter."""
+        answers = self._finite(work, answers, batch)
+        stages = self._instruments.stages
+        sent_wall_ns: list[int] = []
+        values = []
+        for index, forecast in zip(answers.indices, answers.forecasts.tolist(), strict=True):
+            sent_wall_ns.append(self._clock.wall_ns())
+            row, record = work.rows[index], work.records[index]
+            values.append(self._encode(record, row.tick, forecast, answers.path, received.wall_ns, sent_wall_ns[-1]))
+        stages.mark("encode")
+        handed_ns = []
+        send, on_delivery = self._client.send, batch.on_delivery
+        batch.sent += len(values)
+        for index, value in zip(answers.indices, values, strict=True):
+            record = work.records[index]
             headers = wire.source_headers(record.partition, record.offset)
-            self._send(self._output_topic, value, tick.symbol.encode(), headers, batch)
-            handed_ns = self._clock.monotonic_ns()
-            latencies[index] = (
-                (sent_wall_ns - tick.event_time_ns) / 1e9,
-                (sent_wall_ns - record.timestamp_ms * 1_000_000) / 1e9,
-                (handed_ns - received.monotonic_ns) / 1e9,
-            )
-            encode_ns += encoded_ns - begun_ns
-            produce_ns += handed_ns - encoded_ns
-            begun_ns = handed_ns
-        self._measure(due, answers, latencies, encode_ns, produce_ns)
+            send(self._output_topic, value, work.rows[index].tick.symbol.encode(), headers, on_delivery)
+            handed_ns.append(self._clock.monotonic_ns())
+        stages.mark("produce")
+        self._sent.append(_Sent(answers, sent_wall_ns, handed_ns))
+
+    def account(self, work: Work, received: Received) -> None:
+        """Count what was published of `work`: once for a poll, when the forecasts are on their way."""
+        sent, self._sent = self._sent, []
+        indices = [index for each in sent for index in each.answers.indices]
+        if not indices:
+            return
+        instruments = self._instruments
+        rows = [work.rows[index] for index in indices]
+        sent_ns = np.array([ns for each in sent for ns in each.sent_wall_ns], np.int64)
+        handed_ns = np.array([ns for each in sent for ns in each.handed_ns], np.int64)
+        event_ns = np.array([row.tick.event_time_ns for row in rows], np.int64)
+        written_ns = np.array([work.records[index].timestamp_ms for index in indices], np.int64) * 1_000_000
+        instruments.event_to_sent.observe((sent_ns - event_ns) / 1e9)
+        instruments.kafka_to_sent.observe((sent_ns - written_ns) / 1e9)
+        instruments.received_to_handed.observe((handed_ns - received.monotonic_ns) / 1e9)
+        for each in sent:
+            instruments.forecasts[each.answers.path].add(len(each.answers.indices))
+        # Sampled ticks of the same symbol that were received with it: so far ahead the forecast comes too late.
+        late = np.array([row.window.sequence - 1 - row.position for row in rows])
+        if late.any():
+            for horizon, counter in instruments.expired.items():
+                counter.add(int(np.count_nonzero(late >= horizon)))
 
     def bury(self, record: Record, error: BadRecord, batch: Batch) -> None:
         """Send `record` to the dead-letter topic, with its reason."""
         letter = wire.dead_letter(record, error, self._dead_letter_bytes_max)
-        self._send(self._dead_letter_topic, letter.value, letter.key, letter.headers, batch)
+        batch.sent += 1
+        self._client.send(self._dead_letter_topic, letter.value, letter.key, letter.headers, batch.on_delivery)
         self._instruments.dead_letters[error.reason].add()
 
-    def _finite(self, due: Sequence[Due], answers: Answers, batch: Batch) -> tuple[Sequence[Due], Answers]:
-        """What can be sent of `due` and `answers`; the others' ticks are buried."""
-        finite = np.isfinite(answers.forecasts).all(axis=1)
-        if np.all(finite):
-            return due, answers
-        for index in np.flatnonzero(~finite).tolist():
-            self.bury(due[index].record, NonFiniteForecast("the model's answer is not finite"), batch)
-        kept = np.flatnonzero(finite).tolist()
-        return [due[i] for i in kept], Answers(answers.forecasts[kept], [answers.paths[i] for i in kept])
-
-    def _send(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, batch: Batch) -> None:
-        batch.sent += 1
-        self._client.send(topic, value, key, headers, batch.on_delivery)
+    def _finite(self, work: Work, answers: Answers, batch: Batch) -> Answers:
+        """What can be sent of `answers`; the others' ticks are buried."""
+        if np.isfinite(answers.forecasts).all():
+            return answers
+        finite = [bool(np.isfinite(forecast).all()) for forecast in answers.forecasts]
+        for index, is_finite in zip(answers.indices, finite, strict=True):
+            if not is_finite:
+                self.bury(work.records[index], NonFiniteForecast("the model's answer is not finite"), batch)
+        kept = [index for index, is_finite in zip(answers.indices, finite, strict=True) if is_finite]
+        return Answers(kept, answers.forecasts[finite], answers.path)
 
     def _encode(
-        self,
-        record: Record,
-        tick: Tick,
-        values: list[float],
-        path: wire.AnswerPath,
-        received: Received,
-        sent_wall_ns: int,
+        self, record: Record, tick: Tick, values: list[float], path: wire.AnswerPath, received_ns: int, sent_ns: int
     ) -> bytes:
-        reference = [tick.values[index] for index in self._reference]
-        forecast = wire.Forecast(
-            v=wire.VERSION,
-            symbol=tick.symbol,
-            topic=record.partition.topic,
-            partition=record.partition.number,
-            offset=record.offset,
-            event_time_ns=tick.event_time_ns,
-            tick_time_ns=record.timestamp_ms * 1_000_000,
-            received_time_ns=received.wall_ns,
-            sent_time_ns=sent_wall_ns,
-            horizons=self._horizons,
-            forecast=values,
-            unit=self._unit,
-            reference_mid=sum(reference) / len(reference) if reference else None,
-            skipped_before=0,
-            bundle=self._bundle,
-            path=path,
-            flags=(),
+        forecast = wire.Forecast(  # by position: names would cost as much as the encoding
+            wire.VERSION,
+            tick.symbol,
+            record.partition.topic,
+            record.partition.number,
+            record.offset,
+            tick.event_time_ns,
+            record.timestamp_ms * 1_000_000,
+            received_ns,
+            sent_ns,
+            self._horizons,
+            values,
+            self._unit,
+            self._reference_mid(tick.values),
+            0,
+            self._bundle,
+            path,
+            (),
         )
         return wire.encode(forecast)
 
-    def _measure(
-        self, due: Sequence[Due], answers: Answers, latencies: NDArray[np.float64], encode_ns: int, produce_ns: int
-    ) -> None:
-        instruments = self._instruments
-        instruments.event_to_sent.observe(latencies[:, 0])
-        instruments.kafka_to_sent.observe(latencies[:, 1])
-        instruments.received_to_handed.observe(latencies[:, 2])
-        instruments.stages.book("encode", encode_ns)
-        instruments.stages.book("produce", produce_ns)
-        for path, counter in instruments.forecasts.items():
-            counter.add(answers.paths.count(path))
-        # Sampled ticks of the same symbol that were received with it: so far ahead the forecast comes too late.
-        late = np.array([row.window.sequence - 1 - row.position for _, _, row in due])
-        if late.any():
-            for horizon, counter in instruments.expired.items():
-                counter.add(int(np.count_nonzero(late >= horizon)))
+
+def _mean(places: Sequence[int]) -> Callable[[Values], float | None]:
+    """The mean of the values at `places`, None of none."""
+    if not places:
+        return lambda values: None
+    if len(places) == 2:  # bid and ask
+        first, second = places
+        return lambda values: (values[first] + values[second]) / 2
+    return lambda values: sum(values[place] for place in places) / len(places)

@@ -14,7 +14,7 @@ from tickcast.errors import BadRecord
 
 VERSION = 1
 
-AnswerPath = Literal["finish", "window"]
+AnswerPath = Literal["finish", "window", "carried"]
 
 HEADER_TOPIC = "source-topic"
 HEADER_PARTITION = "source-partition"

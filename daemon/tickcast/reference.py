@@ -47,7 +47,7 @@ FORECAST_FIELDS: Mapping[str, str] = {
     "reference_mid": "mid of the tick itself: add a value to it for a price; null where the bundle names no columns",
     "skipped_before": "due ticks of this symbol skipped since its last forecast; always 0 in this version",
     "bundle": "`name`, `version` and `sha256` (of `manifest.json`) of the bundle that answered",
-    "path": "which graphs answered; no value depends on it beyond rounding",
+    "path": "which graphs answered; values by `finish` and `window` differ by rounding only",
     "flags": "empty in this version",
 }
 

@@ -176,6 +176,7 @@ class TopicSink:
         while self._sent - self._answered >= self._outstanding_max:
             if self._clock.monotonic_ns() > give_up_ns:
                 raise BrokerError(f"topic {self._topic}: no acknowledgement within {self._timeout_s:g} s")
+            self._client.flush(0.0)  # lets callbacks come
             self._clock.sleep(FULL_PAUSE_S)
             self._raise_failure()
         self._raise_failure()

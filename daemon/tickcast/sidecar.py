@@ -36,17 +36,15 @@ PR_SET_PDEATHSIG = 1
 class Sidecar:
     """The running child, as the loop's process sees it. Start it from the main thread: it dies with its thread."""
 
-    def __init__(self, process: subprocess.Popen[bytes], link: socket.socket, url: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], link: socket.socket, config: "HttpConfig") -> None:
         self._process = process
         self._link = link
-        self.url = url
+        self._config = config
+        self._url = ""
 
     @classmethod
-    def start(cls, board: "Board", config: "HttpConfig") -> "Sidecar":
-        """Start the child and wait until it listens.
-
-        Raises ConfigurationError where `http.host`:`http.port` cannot be had, TickcastError where the child fails.
-        """
+    def launch(cls, board: "Board", config: "HttpConfig") -> "Sidecar":
+        """Start the child; it takes a while until it listens, in which there is other work to do."""
         link, child_link = socket.socketpair()
         with child_link:
             fds = (board.fd, child_link.fileno())
@@ -56,13 +54,29 @@ class Sidecar:
                 stdin=subprocess.DEVNULL,
                 process_group=0,  # the terminal's Ctrl-C is for the loop, which is still watched while it drains
             )
+        return cls(process, link, config)
+
+    @classmethod
+    def start(cls, board: "Board", config: "HttpConfig") -> "Sidecar":
+        """Start the child and wait until it listens. Raises what `url` raises."""
+        sidecar = cls.launch(board, config)
         try:
-            port = _reported_port(link, config)
+            sidecar.url  # noqa: B018 - asked for what it raises
         except TickcastError:
-            _end(process, link)
+            sidecar.stop()
             raise
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        return cls(process, link, f"http://{host}:{port}")
+        return sidecar
+
+    @property
+    def url(self) -> str:
+        """Where it listens; waits until it does.
+
+        Raises ConfigurationError where `http.host`:`http.port` cannot be had, TickcastError where the child failed.
+        """
+        if not self._url:
+            host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
+            self._url = f"http://{host}:{_reported_port(self._link, self._config)}"
+        return self._url
 
     @property
     def pid(self) -> int:

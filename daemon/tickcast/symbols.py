@@ -14,6 +14,9 @@ SYMBOLS_CACHED = 100_000
 def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
     """Whether a symbol, upper and lower case apart, fits one of `patterns`; the answers given last are remembered."""
 
+    if "*" in patterns:
+        return lambda symbol: True
+
     @lru_cache(SYMBOLS_CACHED)
     def matches(symbol: str) -> bool:
         return any(fnmatchcase(symbol, pattern) for pattern in patterns)

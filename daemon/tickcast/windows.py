@@ -8,26 +8,31 @@ No clock and no per-process counter decides anything: what a tick becomes is a f
 `replay_records_max` offsets alone, so that a rebuild from any start at or below `replay_from` gives the same windows.
 """
 
+from array import array
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from tickcast.manifest import SECONDS_SINCE_PREVIOUS, WindowRules
 
 NANOSECONDS = 1_000_000_000
+# An offset that nothing rests on.
+NO_OFFSET = int(np.iinfo(np.int64).max)
+PLACES_MIN = 64
+# More than two event times can lie apart.
+UNBOUNDED_NS = 1 << 65
 
 Fate = Literal["forecast", "warming", "unsampled", "late", "duplicate"]
+Anchor = Literal["no", "yes", "void"]
 SKIPPED: tuple[Fate, ...] = ("unsampled", "late", "duplicate")
 
 Values = tuple[float, ...]
 
-_NO_ROWS = np.zeros((0, 0), np.float32)
 
-
-class Tick(NamedTuple):
+class Tick(msgspec.Struct, frozen=True, gc=False):
     """One decoded record: `values` are the record columns of the manifest, in its order."""
 
     offset: int
@@ -37,58 +42,60 @@ class Tick(NamedTuple):
     sequence: int = 0
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A row to be: the two raw ticks it is computed from, and where it goes."""
 
     window: "SymbolWindow"
     position: int
+    tick: Tick
     previous: Values
     current: Values
     due: bool  # the window is full with this row: a forecast
+    anchor: Anchor = "no"  # mode `carried`: whether the state starts anew from this window; void: none will be needed
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What becomes of a tick; `row` is there for a sampled tick with a sampled one before it in its run."""
 
     fate: Fate
-    row: Row | None
+    row: Row | None = None
+
+
+_WARMING, _UNSAMPLED = Decision("warming"), Decision("unsampled")
+_LATE, _DUPLICATE = Decision("late"), Decision("duplicate")
 
 
 class SymbolWindow:
-    """One symbol's memory: its previous tick of any fate, its newest sampled tick, its rows.
+    """One symbol's memory: its previous tick of any fate, its newest sampled tick, where its rows are."""
 
-    `rows` is a ring written twice, [2 * window, features], so that any window is one contiguous view of it.
-    """
+    __slots__ = (
+        "count",
+        "needs",
+        "oldest",
+        "place",
+        "previous",
+        "release",
+        "sampled",
+        "sampled_needs",
+        "sequence",
+        "slot",
+    )
 
-    __slots__ = ("count", "needs", "next_needs", "previous", "rows", "sampled", "sampled_needs", "sequence", "slot")
-
-    def __init__(self, slot: int) -> None:
-        self.slot = slot  # in the partition's `oldest_needed`
-        self.previous: Tick
+    def __init__(self, place: int, tick: Tick) -> None:
+        self.place = place  # in the partition's `oldest_needed`
+        self.slot = -1  # where its rows are in the `RowPool`, once there are any
+        self.release: Callable[[int], None] | None = None  # gives the slot back
+        self.previous = tick
         self.sampled: Tick | None = None
         self.sampled_needs = 0  # oldest offset that the sampling decision of `sampled` needed
-        self.rows = _NO_ROWS
-        self.needs: list[int] = []  # ring: oldest offset that each row needs
+        self.needs: array[int] = _NO_NEEDS  # ring: oldest offset that each row needs
         self.count = 0  # rows in the window, 0..window
         self.sequence = 0  # rows ever decided: names the window's state for carries
+        self.oldest = tick.offset  # oldest offset that a rebuild of this symbol needs
 
-    def make_room(self, window: int, features: int) -> None:
-        """Allocate for the first row: a flood of symbols that come once must cost little."""
-        self.rows = np.zeros((2 * window, features), np.float32)
-        self.needs = [0] * window
-
-    def view(self, position: int) -> NDArray[np.float32]:
-        """The window that ends with the row at `position`: [window, features], oldest first, no copy."""
-        window = len(self.needs)
-        start = position % window + 1
-        return self.rows[start : start + window]
-
-    def push(self, position: int, row: NDArray[np.float32]) -> None:
-        """Write the feature row [features] decided for `position`."""
-        window = len(self.needs)
-        at = position % window
-        self.rows[at] = row
-        self.rows[at + window] = row
+    def __del__(self) -> None:
+        if self.release is not None:
+            self.release(self.slot)
 
     def forget(self, oldest: int) -> None:
         """Drop the rows and the sampled tick that rest on offsets below `oldest`."""
@@ -110,26 +117,30 @@ class SymbolWindow:
         return self.sampled_needs if self.sampled is not None else self.previous.offset
 
 
+_NO_NEEDS: "array[int]" = array("q")
+
+
 class Windows:
     """The windows of one partition under one set of rules."""
 
-    def __init__(
-        self, rules: WindowRules, columns: Sequence[str], features: int, replay_records_max: int, max_symbols: int
-    ) -> None:
-        """`columns` are a raw tick's, as the manifest names them; `features` is the width of a row."""
+    def __init__(self, rules: WindowRules, columns: Sequence[str], replay_records_max: int, max_symbols: int) -> None:
+        """`columns` are a raw tick's, as the manifest names them."""
         self.rules = rules
         self.evicted = 0
-        self._features = features
         self._replay_records_max = replay_records_max
         self._max_symbols = max_symbols
+        self._length = rules.window
         self._timed = SECONDS_SINCE_PREVIOUS in columns
         self._watched = tuple(columns.index(column) for column in rules.change_columns)
-        self._max_gap_ns = None if self.rules.max_gap_s is None else round(self.rules.max_gap_s * NANOSECONDS)
-        self._grid_ns = self.rules.grid_ms * 1_000_000
-        # Longest silent first: the order of each symbol's previous tick.
+        self._max_gap_ns = UNBOUNDED_NS if rules.max_gap_s is None else round(rules.max_gap_s * NANOSECONDS)
+        self._grid_ns = rules.grid_ms * 1_000_000
+        self._takes_all = rules.sampling == "all"
+        self._takes_duplicates = rules.duplicates != "skip"
+        # Longest silent first: the order of each symbol's previous tick, none of which is older than `_silent_since`.
         self._symbols: OrderedDict[str, SymbolWindow] = OrderedDict()
-        self._oldest_needed = np.full(64, np.iinfo(np.int64).max, np.int64)
-        self._free_slots = list(range(63, -1, -1))
+        self._silent_since = NO_OFFSET
+        self._oldest_needed = array("q", [NO_OFFSET] * PLACES_MIN)
+        self._free_places = list(range(PLACES_MIN - 1, -1, -1))
 
     def __len__(self) -> int:
         return len(self._symbols)
@@ -137,16 +148,18 @@ class Windows:
     def decide(self, tick: Tick) -> Decision:
         """What becomes of `tick`, by the rules and the symbol's previous tick only."""
         oldest = tick.offset - self._replay_records_max
-        self._forget_silent(oldest)
+        if self._silent_since < oldest:
+            self._forget_silent(oldest)
         window = self._symbols.get(tick.symbol)
         if window is None:
             self._remember(tick)
-            return Decision("warming", None)
+            return _WARMING
         self._symbols.move_to_end(tick.symbol)
-        window.forget(oldest)
-        decision = self._decide(window, tick, window.previous)
-        window.previous = tick
-        self._oldest_needed[window.slot] = window.oldest_needed()
+        if window.oldest < oldest:
+            window.forget(oldest)
+        previous, window.previous = window.previous, tick
+        decision = self._decide(window, tick, previous)
+        window.oldest = self._oldest_needed[window.place] = window.oldest_needed()
         return decision
 
     def replay_from(self, position: int) -> int:
@@ -156,71 +169,71 @@ class Windows:
         """
         if not self._symbols:
             return position
-        return max(position - self._replay_records_max, min(position, int(self._oldest_needed.min())))
+        oldest = int(np.frombuffer(self._oldest_needed, np.int64).min())
+        return max(position - self._replay_records_max, min(position, oldest))
 
     def _decide(self, window: SymbolWindow, tick: Tick, previous: Tick) -> Decision:
-        rules = self.rules
+        if not self._takes_duplicates and tick.sequence == previous.sequence:
+            return _DUPLICATE
         elapsed_ns = tick.event_time_ns - previous.event_time_ns
-        if rules.duplicates == "skip" and tick.sequence == previous.sequence:
-            return Decision("duplicate", None)
-        if (elapsed_ns < 0 and rules.order == "reset") or (
-            self._max_gap_ns is not None and elapsed_ns > self._max_gap_ns
-        ):
-            window.cut()
-            return Decision("warming", None)
-        if elapsed_ns < 0 and rules.order == "skip":
-            return Decision("late", None)
-        if not self._sampled(tick, previous):
-            return Decision("unsampled", None)
-        return self._row(window, tick, previous)
+        if not 0 <= elapsed_ns <= self._max_gap_ns:
+            if elapsed_ns > 0 or self.rules.order == "reset":
+                window.cut()
+                return _WARMING
+            if self.rules.order == "skip":
+                return _LATE
+        if self._takes_all or self._sampled(tick, previous):
+            return self._row(window, tick, previous)
+        return _UNSAMPLED
 
     def _sampled(self, tick: Tick, previous: Tick) -> bool:
         if self.rules.sampling == "on_change":
             return any(tick.values[i] != previous.values[i] for i in self._watched)
-        if self.rules.sampling == "grid_ms":
-            return tick.event_time_ns // self._grid_ns != previous.event_time_ns // self._grid_ns
-        return True
+        return tick.event_time_ns // self._grid_ns != previous.event_time_ns // self._grid_ns
 
     def _row(self, window: SymbolWindow, tick: Tick, previous: Tick) -> Decision:
         before, needs = window.sampled, window.sampled_needs
         window.sampled, window.sampled_needs = tick, previous.offset
         if before is None:
-            return Decision("warming", None)
-        length = self.rules.window
-        position = window.sequence
-        if position == 0:
-            window.make_room(length, self._features)
+            return _WARMING
+        length, position = self._length, window.sequence
+        if position == 0:  # only now: a flood of symbols that come once must cost little
+            window.needs = array("q", bytes(8 * length))
         window.needs[position % length] = needs
         window.sequence = position + 1
-        window.count = min(window.count + 1, length)
-        due = window.count == length
+        due = window.count >= length - 1
+        window.count = length if due else window.count + 1
         earlier, current = before.values, tick.values
         if self._timed:
             earlier = (*earlier, 0.0)
             current = (*current, (tick.event_time_ns - before.event_time_ns) / NANOSECONDS)
-        return Decision("forecast" if due else "warming", Row(window, position, earlier, current, due))
+        return Decision("forecast" if due else "warming", Row(window, position, tick, earlier, current, due))
 
     def _remember(self, tick: Tick) -> None:
         if len(self._symbols) >= self._max_symbols:
             self._drop_longest_silent()
             self.evicted += 1
-        if not self._free_slots:
+        if not self._symbols:
+            self._silent_since = tick.offset
+        if not self._free_places:
             self._grow()
-        window = SymbolWindow(self._free_slots.pop())
-        window.previous = tick
+        window = SymbolWindow(self._free_places.pop(), tick)
         self._symbols[tick.symbol] = window
-        self._oldest_needed[window.slot] = tick.offset
+        self._oldest_needed[window.place] = tick.offset
 
     def _forget_silent(self, oldest: int) -> None:
-        while self._symbols and next(iter(self._symbols.values())).previous.offset < oldest:
+        while self._symbols:
+            self._silent_since = next(iter(self._symbols.values())).previous.offset
+            if self._silent_since >= oldest:
+                return
             self._drop_longest_silent()
 
     def _drop_longest_silent(self) -> None:
         _, window = self._symbols.popitem(last=False)
-        self._oldest_needed[window.slot] = np.iinfo(np.int64).max
-        self._free_slots.append(window.slot)
+        self._oldest_needed[window.place] = NO_OFFSET
+        self._free_places.append(window.place)
 
     def _grow(self) -> None:
         size = len(self._oldest_needed)
-        self._oldest_needed = np.concatenate([self._oldest_needed, np.full(size, np.iinfo(np.int64).max, np.int64)])
-        self._free_slots = list(range(2 * size - 1, size - 1, -1))
+        self._oldest_needed.extend([NO_OFFSET] * size)
+        self._free_places = list(range(2 * size - 1, size - 1, -1))

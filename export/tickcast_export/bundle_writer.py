@@ -13,7 +13,16 @@ import onnxruntime
 from tickcast import __version__, bundle
 from tickcast.bundle import Bundle, Golden
 from tickcast.errors import BundleError, UsageError
-from tickcast.manifest import GOLDEN_NAME, MANIFEST_NAME, CarryPair, Graph, GraphRole, Manifest, sealed
+from tickcast.manifest import (
+    CARRIED_GOLDEN_NAME,
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    CarryPair,
+    Graph,
+    GraphRole,
+    Manifest,
+    sealed,
+)
 
 from tickcast_export.certificate import certify, uncertified
 from tickcast_export.conversion import interface
@@ -49,7 +58,7 @@ def draft(
         target=card.target,
         unit=card.unit,
         target_scale=card.target_scale,
-        graphs={role: _graph(role, graphs[role], contents[role]) for role in graphs},
+        graphs={role: graph_entry(role, graphs[role], contents[role]) for role in graphs},
         carry=tuple(carry),
         attention=any(value.name == "attention" for value in graphs["window"].graph.output),
         opset=max(entry.version for entry in graphs["window"].opset_import if entry.domain in ("", "ai.onnx")),
@@ -86,7 +95,8 @@ def write(unwritten: Bundle, out: Path, replace: bool = False) -> Bundle:
     return bundle.load(out)
 
 
-def _graph(role: GraphRole, model: onnx.ModelProto, content: bytes) -> Graph:
+def graph_entry(role: GraphRole, model: onnx.ModelProto, content: bytes) -> Graph:
+    """What the manifest says of a graph."""
     return Graph(
         file=f"{role}.onnx",
         sha256=hashlib.sha256(content).hexdigest(),
@@ -104,6 +114,8 @@ def _fill(folder: Path, manifest: Manifest, content: Bundle) -> None:
     for role, graph in manifest.graphs.items():
         _write(folder / graph.file, content.graphs[role])
     _write(folder / GOLDEN_NAME, content.golden.packed())
+    if content.carried_golden is not None:
+        _write(folder / CARRIED_GOLDEN_NAME, content.carried_golden.packed())
     _write(folder / MANIFEST_NAME, sealed(manifest).model_dump_json(indent=2).encode())
     _sync(folder)
 

@@ -110,7 +110,7 @@ def cut(ticks: Ticks, rules: WindowRules) -> Rows:
     numbered = dataclasses.replace(
         ticks, columns=(*ticks.columns, "place"), values=np.column_stack([ticks.values, place])
     )
-    windows = Windows(rules, numbered.columns, 1, replay_records_max=len(ticks) + 1, max_symbols=len(ticks.symbols))
+    windows = Windows(rules, numbered.columns, replay_records_max=len(ticks) + 1, max_symbols=len(ticks.symbols))
     places = array("d")
     for tick in numbered:
         row = windows.decide(tick).row

@@ -7,14 +7,15 @@ import json
 import time
 
 from tickcast import config as configuration
+from tickcast import toml_text
 from tickcast.audit import Account
 from tickcast.broker import Broker
+from tickcast.child_processes import Child, DaemonChild
 from tickcast.config import Config
 from tickcast.errors import BrokerError
 
 from tickcast_export import demo_processes as processes
 from tickcast_export import demo_screen
-from tickcast_export.demo_processes import Child, DaemonChild
 from tickcast_export.demo_screen import Screen
 from tickcast_export.demo_settings import DEAD_LETTERS, INPUT, NAME, OUTPUT, Settings, Story
 from tickcast_export.demo_watch import Watch
@@ -25,25 +26,18 @@ STALL_MAX_S = 60.0  # no progress for so long after the last tick was played: so
 
 def configure(settings: Settings, broker: Broker) -> Config:
     """Write the daemon's configuration, `daemon.toml`, which stays there to be looked at and changed."""
-    sections: dict[str, dict[str, object]] = {
-        "[kafka]": {
-            "bootstrap_servers": broker.bootstrap_servers,
-            "group_id": NAME,
-            "input_topics": [INPUT],
-            "output_topic": OUTPUT,
-            "dead_letter_topic": DEAD_LETTERS,
-            "start": "earliest",
-        },
-        "[http]": {"port": 0},
-        "[log]": {"format": "json"},
-        "[[models]]": {"bundle": str(settings.file("bundle").resolve())},
+    kafka: dict[str, object] = {
+        "bootstrap_servers": broker.bootstrap_servers,
+        "group_id": NAME,
+        "input_topics": [INPUT],
+        "output_topic": OUTPUT,
+        "dead_letter_topic": DEAD_LETTERS,
+        "start": "earliest",
     }
+    tables: dict[str, dict[str, object]] = {"kafka": kafka, "http": {"port": 0}, "log": {"format": "json"}}
     path = settings.file("daemon.toml")
-    # Strings, whole numbers and lists of strings are written alike in TOML and JSON.
-    blocks = (
-        "\n".join([head, *(f"{k} = {json.dumps(v)}" for k, v in body.items())]) for head, body in sections.items()
-    )
-    path.write_text("\n\n".join(blocks) + "\n", "utf-8")
+    models = [{"bundle": str(settings.file("bundle").resolve())}]
+    path.write_text(toml_text.document(tables, {"models": models}), "utf-8")
     return configuration.load(path, {})
 
 

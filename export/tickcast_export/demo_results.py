@@ -15,6 +15,7 @@ from tickcast import codec, records
 from tickcast.clients import Partition, Record
 from tickcast.config import Config
 from tickcast.manifest import Manifest
+from tickcast.partition_state import windows_of
 from tickcast.windows import Decision, Tick, Windows
 
 from tickcast_export.scores import Score
@@ -129,9 +130,7 @@ def _rows(config: Config, manifest: Manifest, ticks: Iterable[Record]) -> dict[t
     rows: dict[tuple[Partition, str], _Rows] = {}
     for record in ticks:
         if record.partition not in windows:
-            windows[record.partition] = Windows(
-                manifest.rules, manifest.columns, 1, limits.replay_records_max, limits.max_symbols
-            )
+            windows[record.partition] = windows_of(manifest, limits)
         tick = decoder.decode(record)
         decision = windows[record.partition].decide(tick)
         rows.setdefault((record.partition, tick.symbol), _Rows()).take(tick, decision, reference)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tickcast_export import family_additive, family_seq2seq, family_stacked
-from tickcast_export.family import Cut, Family, FamilySettings
+from tickcast_export.family import Carried, Cut, Family, FamilySettings
 from tickcast_export.features import COLUMNS, TickFeatures
 
 __all__ = ["FAMILIES", "FamilySettings", "OutputScale", "attention_of", "build", "core_of", "cut_of", "features_of"]
@@ -86,3 +86,8 @@ def attention_of(model: keras.Model) -> keras.Model | None:
 def cut_of(model: keras.Model, family: str, settings: FamilySettings) -> Cut:
     """The model behind its features in two parts, its output scale folded in."""
     return FAMILIES[family].cut(core_of(model), model.get_layer("forecast").scale, settings)
+
+
+def carried_of(model: keras.Model, family: str, settings: FamilySettings) -> Carried:
+    """The model behind its features with its state carried from row to row, its output scale folded in."""
+    return FAMILIES[family].carried(core_of(model), model.get_layer("forecast").scale, settings)

@@ -42,6 +42,24 @@ class Cut:
     finish: Callable[..., tuple[tf.Tensor, ...]]  # newest row [batch, features], *carry -> forecast, *next carry
 
 
+@dataclass(frozen=True)
+class Carried:
+    """A trained core whose recurrent state goes on from row to row, its attention over the last `window` hidden states.
+
+    Another function than the window's: what is before the window still shows in the state. `anchor` starts it from an
+    exact window; then one `step` per row. Hidden states lie in a ring with an item per row. Step n (from 0) after an
+    anchor replaces item n mod window, that of the row which leaves the window. It reads all others; or, where there is
+    `fold`, that one only: it holds the sum over what stays, and `fold` is due after every `window` steps.
+    """
+
+    state: int  # width of the packed state
+    item: int  # width of a ring's item; 0: no ring
+    stays: int  # items that a step reads: 1, window - 1, or 0 without a ring
+    anchor: Callable[..., tuple[tf.Tensor, ...]]  # rows [batch, window, features] -> forecast, state(, ring)
+    step: Callable[..., tuple[tf.Tensor, ...]]  # row, state(, items [batch, stays, item]) -> forecast, state(, item)
+    fold: Callable[..., tuple[tf.Tensor, ...]] | None = None  # state, ring -> state, ring
+
+
 class Family(Protocol):
     """A module that makes one kind of core."""
 
@@ -52,6 +70,13 @@ class Family(Protocol):
 
     def cut(self, core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings) -> Cut:
         """The same function in two parts; forecast value h comes times `scale[h]`, folded into the last layer."""
+
+    def carried(self, core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings) -> Carried:
+        """The core with its state carried from row to row; `scale` as in `cut`."""
+
+    def stepwise(self, core: keras.Model, rows: tf.Tensor, settings: FamilySettings) -> tf.Tensor:
+        """What `carried` must compute, by Keras's own layers: rows [batch, window + n, features], anchored at the first
+        full window -> standardised forecasts [batch, n + 1, horizons]."""
 
 
 def carry(name: str, *shape: int | str) -> Tensor:

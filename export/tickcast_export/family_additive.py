@@ -4,17 +4,22 @@ The carry is the LSTM's state and the attention's sums so far, by online softmax
 arXiv:1805.02867): the running maximum of the scores, and the sums of exp(score - maximum) times (1, hidden state).
 """
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from tickcast_export import recurrent
-from tickcast_export.attention import AdditiveAttention, Weights, attend, scored
-from tickcast_export.family import Cut, FamilySettings, carry
+from tickcast_export.attention import AdditiveAttention, Weights, attend, row_by_row, scored
+from tickcast_export.family import Carried, Cut, FamilySettings, carry
 from tickcast_export.recurrent import constant
 
 ATTENTION = True
+
+# The score of a sum over nothing: far below every score there is, and finite.
+NOTHING = -1e30
 
 
 def core(window: int, features: int, horizons: int, settings: FamilySettings) -> keras.Model:
@@ -30,16 +35,12 @@ def cut(core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings)
     lstm = core.get_layer("lstm")
     units = recurrent.units_of(lstm)
     over_rows, step = recurrent.over_rows(lstm, core.input_shape[-1]), recurrent.step(lstm)
-    weights = Weights(core.get_layer("attention"))
+    score = _score(core)
     output = recurrent.scaled_output(core.get_layer("output"), scale)
-
-    def score(hidden: tf.Tensor) -> tf.Tensor:
-        """hidden [..., units] -> [..., 1]; each is its own query."""
-        return scored(tf.matmul(hidden, constant(weights.values + weights.query)) + constant(weights.bias), weights)
 
     def window(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
         hidden_states, _, _ = over_rows(rows)
-        context, shares = attend(score(hidden_states), hidden_states)
+        context, shares = attend(row_by_row(score, hidden_states), hidden_states)
         return output(context), shares
 
     def prefix(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -61,3 +62,82 @@ def cut(core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings)
         return output(weighted / total), tf.concat([hidden, cell, higher, total, weighted], axis=1)
 
     return Cut((carry("state", 3 * units + 2),), 1, window, prefix, finish)
+
+
+def carried(core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings) -> Carried:
+    """A window's sum in two: over the items since the last fold, in the state; over what stays of those before, folded.
+
+    Sums of (exp(score), exp(score) * hidden state) are kept as (logarithm, mean): a single item is (score, hidden
+    state), nothing overflows, and nothing is ever subtracted, as what leaves was never in the sum that is read. It is a
+    queue of two stacks (Tangwongsan, Hirzel and Schneider, "Low-latency sliding-window aggregation in worst-case
+    constant time", 2017).
+    State [batch, 3 * units + 1]: hidden, cell, newer sum. Item [batch, units + 1].
+    """
+    lstm = core.get_layer("lstm")
+    units = recurrent.units_of(lstm)
+    over_rows, stepped = recurrent.over_rows(lstm, core.input_shape[-1]), recurrent.step(lstm)
+    score = _score(core)
+    output = recurrent.scaled_output(core.get_layer("output"), scale)
+
+    def anchor(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        hidden_states, hidden, cell = over_rows(rows)
+        scores = score(hidden_states)
+        state = tf.concat([hidden, cell, _nothing(hidden)], axis=1)
+        return output(attend(scores, hidden_states)[0]), state, _folded(scores, hidden_states)
+
+    def step(row: tf.Tensor, state: tf.Tensor, stays: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        hidden, cell, newer_log, newer = tf.split(state, [units, units, 1, units], axis=1)
+        older_log, older = tf.split(tf.squeeze(stays, axis=1), [1, units], axis=1)
+        hidden, cell = stepped(row, hidden, cell)
+        newest = score(hidden)
+        apart = newest - newer_log
+        newer += tf.sigmoid(apart) * (hidden - newer)
+        newer_log = tf.maximum(newest, newer_log) + tf.math.softplus(-tf.abs(apart))
+        context = newer + tf.sigmoid(older_log - newer_log) * (older - newer)
+        return output(context), tf.concat([hidden, cell, newer_log, newer], axis=1), tf.concat([newest, hidden], axis=1)
+
+    def fold(state: tf.Tensor, ring: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        hidden, cell, _ = tf.split(state, [units, units, units + 1], axis=1)
+        return tf.concat([hidden, cell, _nothing(hidden)], axis=1), _folded(ring[:, :, :1], ring[:, :, 1:])
+
+    return Carried(3 * units + 1, units + 1, 1, anchor, step, fold)
+
+
+def stepwise(core: keras.Model, rows: tf.Tensor, settings: FamilySettings) -> tf.Tensor:
+    """rows [batch, window + n, features] -> [batch, n + 1, horizons], cell by cell."""
+    hidden_states, _ = recurrent.cell_by_cell(core.get_layer("lstm"), rows)
+    window = core.input_shape[1]
+    attention, output = core.get_layer("attention"), core.get_layer("output")
+    rings = [hidden_states[:, end - window : end] for end in range(window, rows.shape[1] + 1)]
+    return tf.stack([output(attention(ring, ring)[0]) for ring in rings], axis=1)
+
+
+def _score(core: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """hidden [..., units] -> [..., 1]; each is its own query."""
+    weights = Weights(core.get_layer("attention"))
+
+    def score(hidden: tf.Tensor) -> tf.Tensor:
+        return scored(tf.matmul(hidden, constant(weights.values + weights.query)) + constant(weights.bias), weights)
+
+    return score
+
+
+def _nothing(hidden: tf.Tensor) -> tf.Tensor:
+    """The sum over nothing, [batch, units + 1]; shaped like hidden without asking for its shape."""
+    return tf.concat([0.0 * hidden[:, :1] + NOTHING, 0.0 * hidden], axis=1)
+
+
+def _folded(scores: tf.Tensor, hidden_states: tf.Tensor) -> tf.Tensor:
+    """scores [batch, n, 1], hidden states [batch, n, units] -> [batch, n, units + 1], item i over all later ones.
+
+    In float64, whose exponents hold any two scores of one network: they differ by at most twice the sum of |V|.
+    """
+    scores = tf.cast(scores, tf.float64)
+    maximum = tf.reduce_max(scores, axis=1, keepdims=True)
+    shares = tf.exp(scores - maximum)
+    terms = tf.concat([shares, shares * tf.cast(hidden_states, tf.float64)], axis=2)
+    sums = tf.cumsum(terms, axis=1, reverse=True)[:, 1:]  # [batch, n - 1, units + 1]
+    totals, weighted = sums[:, :, :1], sums[:, :, 1:]
+    means = tf.concat([maximum + tf.math.log(totals), weighted / totals], axis=2)
+    nothing = tf.constant([[[NOTHING] + [0.0] * int(hidden_states.shape[-1])]], tf.float64)
+    return tf.cast(tf.concat([means, 0.0 * terms[:, :1] + nothing], axis=1), tf.float32)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tickcast_export import recurrent
-from tickcast_export.family import Cut, FamilySettings, carry
+from tickcast_export.family import Carried, Cut, FamilySettings, carry
 
 ATTENTION = False
 
@@ -42,3 +42,27 @@ def cut(core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings)
         return output(hidden_second), tf.concat([hidden_first, cell_first, hidden_second, cell_second], axis=1)
 
     return Cut((carry("state", sum(widths)),), 2, window, prefix, finish)
+
+
+def carried(core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings) -> Carried:
+    """Both layers' states go on; there is no attention and so no ring. `finish` is the step."""
+    parts = cut(core, scale, settings)
+    output = recurrent.scaled_output(core.get_layer("output"), scale)
+    second = recurrent.units_of(core.get_layer("second"))
+    (state,) = parts.carry
+    width = state.shape[-1]
+    assert isinstance(width, int)
+
+    def anchor(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        (packed,) = parts.prefix(rows)
+        hidden_second = packed[:, width - 2 * second : width - second]
+        return output(hidden_second), packed
+
+    return Carried(width, 0, 0, anchor, parts.finish)
+
+
+def stepwise(core: keras.Model, rows: tf.Tensor, settings: FamilySettings) -> tf.Tensor:
+    """rows [batch, window + n, features] -> [batch, n + 1, horizons], cell by cell."""
+    first, _ = recurrent.cell_by_cell(core.get_layer("first"), rows)
+    second, _ = recurrent.cell_by_cell(core.get_layer("second"), first)
+    return core.get_layer("output")(second[:, core.input_shape[1] - 1 :])

@@ -19,6 +19,7 @@ from tickcast_export.conversion import Shape, convert
 from tickcast_export.families import FAMILIES, cut_of, features_of
 from tickcast_export.family import Cut
 from tickcast_export.features import TickFeatures
+from tickcast_export.lstm_chain import chained
 from tickcast_export.model_card import ModelCard
 
 
@@ -29,7 +30,7 @@ def trace(model: keras.Model, card: ModelCard) -> dict[GraphRole, onnx.ModelProt
         "features": convert(
             lambda ticks: (features.rows(ticks),), Shape((_ticks(card),), (_row(card),), float64_until="row")
         ),
-        "window": convert(cut.window, _window_shape(card, cut)),
+        "window": chained(convert(cut.window, _window_shape(card, cut))),
         "prefix": convert(cut.prefix, Shape((_rows(card, "rows"),), cut.carry, cut.lstm_layers)),
         "finish": convert(_finish(features, cut), _finish_shape(card, cut)),
     }

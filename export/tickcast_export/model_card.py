@@ -12,11 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tickcast.errors import BundleError, UsageError
 from tickcast.manifest import Name, WindowRules
 
+from tickcast_export import validation_runs
 from tickcast_export.family import FamilySettings
 from tickcast_export.features import COLUMNS, FEATURE_NAMES
+from tickcast_export.validation_runs import Runs
 
 CARD_ENTRY = "tickcast.json"
 SAMPLE_ENTRY = "tickcast-sample.npz"
+RUNS_ENTRY = "tickcast-runs.npz"
 
 
 class ModelCard(BaseModel):
@@ -41,8 +44,11 @@ class ModelCard(BaseModel):
     symbols: tuple[str, ...] = ()
 
 
-def save(model: keras.Model, card: ModelCard, sample_ticks: NDArray[np.float64], path: Path) -> None:
-    """Write the archive, whole or not at all. `sample_ticks` [n, window + 1, columns] are real windows of raw ticks."""
+def save(model: keras.Model, card: ModelCard, sample_ticks: NDArray[np.float64], path: Path, runs: Runs = ()) -> None:
+    """Write the archive, whole or not at all.
+
+    `sample_ticks` [n, window + 1, columns] are real windows of raw ticks; `runs` are longer stretches of them.
+    """
     if sample_ticks.dtype != np.float64 or sample_ticks.shape[1:] != model.input_shape[1:]:
         raise ValueError(f"sample ticks are {sample_ticks.dtype} {sample_ticks.shape}, the model's {model.input_shape}")
     if path.suffix != ".keras":
@@ -53,6 +59,8 @@ def save(model: keras.Model, card: ModelCard, sample_ticks: NDArray[np.float64],
         with zipfile.ZipFile(unfinished, "a") as archive:
             archive.writestr(CARD_ENTRY, card.model_dump_json(indent=2))
             archive.writestr(SAMPLE_ENTRY, _packed(sample_ticks))
+            if runs:
+                archive.writestr(RUNS_ENTRY, validation_runs.packed(runs))
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -69,6 +77,21 @@ def load(path: Path) -> tuple[keras.Model, ModelCard, NDArray[np.float64]]:
     if sample_ticks.dtype != np.float64 or sample_ticks.shape[1:] != expected[1:]:
         raise BundleError(f"{path}: {SAMPLE_ENTRY}: {sample_ticks.dtype} {sample_ticks.shape}, not {expected}")
     return model, card, sample_ticks
+
+
+def load_runs(path: Path, card: ModelCard) -> Runs:
+    """The runs in an archive that `load` has read; none in one that was made without. Raises BundleError."""
+    with zipfile.ZipFile(path) as archive:
+        if RUNS_ENTRY not in archive.namelist():
+            return []
+        try:
+            runs = validation_runs.unpacked(archive.read(RUNS_ENTRY))
+        except (ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise BundleError(f"{path}: {RUNS_ENTRY}: not arrays: {error}") from error
+    for run in runs:
+        if run.dtype != np.float64 or run.shape[1:] != (len(card.columns),) or len(run) < card.rules.window + 2:
+            raise BundleError(f"{path}: {RUNS_ENTRY}: a run is {run.dtype} {run.shape}")
+    return runs
 
 
 def has_card(path: Path) -> bool:

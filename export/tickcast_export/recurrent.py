@@ -47,6 +47,17 @@ def step(lstm: keras.layers.LSTM) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor],
     return stepped
 
 
+def cell_by_cell(lstm: keras.layers.LSTM, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Keras's own cell stepped from zero: rows [batch, n, features] -> hidden and cell states [batch, n, units]."""
+    hidden = cell = tf.zeros((rows.shape[0], units_of(lstm)))
+    states = []
+    for row in tf.unstack(rows, axis=1):
+        _, (hidden, cell) = lstm.cell(row, [hidden, cell])
+        states.append((hidden, cell))
+    hidden_states, cells = (tf.stack(parts, axis=1) for parts in zip(*states, strict=True))
+    return hidden_states, cells
+
+
 def scaled_output(dense: keras.layers.Dense, scale: NDArray[np.float32]) -> Callable[[tf.Tensor], tf.Tensor]:
     """`dense` times `scale` [horizons] as one product: [batch, width] -> [batch, horizons]."""
     kernel, bias = dense.get_weights()

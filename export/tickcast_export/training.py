@@ -13,7 +13,7 @@ from tickcast.clock import Clock
 from tickcast.errors import UsageError
 from tickcast.manifest import WindowRules
 
-from tickcast_export import families
+from tickcast_export import families, validation_runs
 from tickcast_export.dataset import Indices, Rows, Split, changes, evenly
 from tickcast_export.features import COLUMNS, TickFeatures
 from tickcast_export.fitting import Examples, Fit
@@ -21,6 +21,7 @@ from tickcast_export.model_card import ModelCard
 from tickcast_export.progress import Epoch, Progress
 from tickcast_export.scores import Score
 from tickcast_export.training_settings import TrainingSettings
+from tickcast_export.validation_runs import Runs
 
 REFERENCE_COLUMNS = ("bid", "ask")
 # Enough for statistics to three digits; the rest of a long file would only take memory.
@@ -36,6 +37,7 @@ class Trained:
     model: keras.Model
     card: ModelCard
     sample_ticks: NDArray[np.float64]  # [n, window + 1, columns], from the validation ticks
+    runs: Runs  # of the validation ticks
     epochs: tuple[Epoch, ...]
     test_scores: tuple[Score, ...]
 
@@ -79,7 +81,8 @@ def train(
         symbols=_symbols(rows, split.train),
     )
     sample_ticks = rows.windows(evenly(split.validation, SAMPLE_WINDOWS), rules.window)
-    return Trained(model, card, sample_ticks, epochs, test_scores)
+    runs = validation_runs.chosen(rows, split.validation, rules.window)
+    return Trained(model, card, sample_ticks, runs, epochs, test_scores)
 
 
 def _examples(rows: Rows, split: Split, window: int, horizons: Sequence[int]) -> tuple[Examples, TickFeatures]:

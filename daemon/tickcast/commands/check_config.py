@@ -27,6 +27,8 @@ def check_config(
             manifest = bundle.load(folder).manifest
             if settings is not None:
                 codec.decoder(settings.input, manifest.record_columns)
+                if settings.inference.mode == "carried":
+                    bundle.carried_certificate(folder, manifest)
         except BundleError as error:
             problems.append(f"{config}: models.bundle: {error}")
         except ConfigurationError as error:

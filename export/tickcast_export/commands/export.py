@@ -6,15 +6,14 @@ from typing import Annotated, NamedTuple
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from tickcast import parity
 from tickcast.bundle import Bundle
-from tickcast.commands.verify import show
+from tickcast.commands.verify import checked, show
 from tickcast.config import InferenceConfig
 from tickcast.engine import Engine
 from tickcast.errors import UsageError
 from tickcast.manifest import SECONDS_SINCE_PREVIOUS, WindowRules
 
-from tickcast_export import bundle_writer, certificate, extremes, foreign, graphs, model_card
+from tickcast_export import bundle_writer, carried_certificate, certificate, extremes, foreign, graphs, model_card
 from tickcast_export.conversion import hide_gpu
 from tickcast_export.model_card import ModelCard
 
@@ -57,7 +56,7 @@ def export(
         unwritten = draft_foreign(model, name, version, options)
     written = bundle_writer.write(unwritten, out, replace=force)
     engine = Engine(written, InferenceConfig(provider="cpu"))
-    show(Console(), written, parity.check(written, engine), engine.provider)
+    show(Console(), written, checked(written, engine), engine.provider)
     typer.echo(f"wrote {out}")
 
 
@@ -68,7 +67,9 @@ def draft_trained(path: Path, name: str = "", version: str = "") -> Bundle:
     windows = {"real": sample_ticks, **extremes.book_windows(card.rules.window + 1)}
     golden = certificate.golden(windows, certificate.keras_reference(model))
     traced = graphs.trace(model, card)
-    return bundle_writer.draft(card, traced, graphs.carry_pairs(model, card), golden, "keras")
+    draft = bundle_writer.draft(card, traced, graphs.carry_pairs(model, card), golden, "keras")
+    runs = model_card.load_runs(path, card)
+    return carried_certificate.with_carried(draft, model, card, runs) if runs else draft
 
 
 def draft_foreign(path: Path, name: str, version: str, options: ForeignOptions) -> Bundle:

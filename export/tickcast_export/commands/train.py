@@ -168,7 +168,7 @@ def _purposes(parts: Split) -> Mapping[str, Any]:
 
 def _write(trained: Trained, out: Path, console: Console) -> None:
     scores_path, curves_path = out.with_suffix(".scores.json"), out.with_suffix(".curves.png")
-    model_card.save(trained.model, trained.card, trained.sample_ticks, out)
+    model_card.save(trained.model, trained.card, trained.sample_ticks, out, trained.runs)
     scores_path.write_text(json.dumps(trained.card.training, indent=2) + "\n", encoding="utf-8")
     title = f"{trained.card.name} ({trained.card.family})"
     curves.save(trained.epochs, trained.test_scores, title, curves_path)

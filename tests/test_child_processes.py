@@ -1,4 +1,4 @@
-"""Processes that the demo starts end with it, and say why they failed."""
+"""Processes that the demo and the benches start end with them, and say why they failed."""
 
 import json
 import os
@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tickcast.child_processes import Child, DaemonChild
 from tickcast.errors import TickcastError
 from tickcast_export import demo_processes
-from tickcast_export.demo_processes import Child, DaemonChild
 
 ENDING_TIMEOUT_S = 30
 SLEEP = "import time; time.sleep(600)"
@@ -50,7 +50,7 @@ def test_overrides_of_a_daemons_configuration_are_not_handed_on(
 
 def test_kill_9_of_the_parent_ends_the_child(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from tickcast_export.demo_processes import Child\n"
+        "import sys, time; from pathlib import Path; from tickcast.child_processes import Child\n"
         "log, output = Path(sys.argv[1], 'log'), Path(sys.argv[1], 'out')\n"
         f"child = Child('sleep', [sys.executable, '-c', {SLEEP!r}], log, output)\n"
         "print(child.pid, flush=True); time.sleep(600)\n"

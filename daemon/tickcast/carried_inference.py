@@ -1,0 +1,98 @@
+"""From rows to forecasts in the mode `carried`: one step per tick and symbol, its recurrent state kept in between.
+
+Stages `features`, `windows.push` and `engine.run` of the way of a tick; what `Inference` is in the mode `windowed`.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tickcast.carried_engine import CarriedEngine
+from tickcast.carried_states import CarriedStates
+from tickcast.engine import Engine
+from tickcast.inference import Answers, pairs
+from tickcast.instruments import StageTimer
+from tickcast.row_pool import RowPool
+from tickcast.windows import Row, SymbolWindow
+
+
+class CarriedInference:
+    """Answers the due rows of a poll, and keeps windows up to date for the anchors to come."""
+
+    carries_wanted = False
+
+    def __init__(self, engine: Engine, carried: CarriedEngine, rows: RowPool, stages: StageTimer) -> None:
+        self._engine = engine
+        self._pool = rows
+        self._states = CarriedStates(carried)
+        self._stages = stages
+
+    def answer(self, rows: Sequence[Row], due: Sequence[bool]) -> Iterator[Answers]:
+        """Take in `rows`, in the order they were decided, and answer those that are `due`, a symbol's rows in order.
+
+        The first row of every symbol goes in one run, then the second of those that have one, and so on.
+        """
+        for turn in _turns(rows):
+            stepping: list[int] = []
+            others: list[int] = []
+            for index in turn:
+                row = rows[index]
+                (stepping if row.due and row.anchor == "no" else others).append(index)
+            if stepping:
+                yield from self._step(rows, due, stepping)
+            if others:
+                yield from self._anchor(rows, due, others)
+
+    def settle(self, is_backlog: bool) -> None:
+        """Nothing: the next tick's step begins where this one's ended."""
+
+    def prepare(self) -> int:
+        """Nothing to prepare: 0."""
+        return 0
+
+    def _step(self, rows: Sequence[Row], due: Sequence[bool], indices: Sequence[int]) -> Iterator[Answers]:
+        """One row each of symbols whose state is there; also rows that are not asked for move it on."""
+        chosen = [rows[index] for index in indices]
+        slots = np.array([row.window.slot for row in chosen], np.int64)
+        forecasts, features = self._states.step(slots, pairs(chosen))
+        self._stages.mark("run")
+        self._pool.push(chosen, features)
+        self._stages.mark("push")
+        yield from _answers(forecasts, due, indices)
+
+    def _anchor(self, rows: Sequence[Row], due: Sequence[bool], indices: Sequence[int]) -> Iterator[Answers]:
+        """Rows of other windows: those that anchor are answered from their exact window."""
+        chosen = [rows[index] for index in indices]
+        features = self._engine.features(pairs(chosen))
+        self._stages.mark("features")
+        anchoring = [at for at, row in enumerate(chosen) if row.anchor == "yes"]
+        windows = self._pool.push_and_gather(chosen, features, anchoring)
+        self._stages.mark("push")
+        if anchoring:
+            slots = np.array([chosen[at].window.slot for at in anchoring], np.int64)
+            forecasts = self._states.anchor(slots, windows)
+            self._stages.mark("run")
+            yield from _answers(forecasts, due, [indices[at] for at in anchoring])
+
+
+def _turns(rows: Sequence[Row]) -> list[list[int]]:
+    """Indices of every symbol's first row, of every symbol's second, and so on."""
+    turns: list[list[int]] = []
+    met: dict[SymbolWindow, int] = {}
+    for index, row in enumerate(rows):
+        turn = met.get(row.window, 0)
+        met[row.window] = turn + 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(index)
+    return turns
+
+
+def _answers(forecasts: NDArray[np.float32], due: Sequence[bool], indices: Sequence[int]) -> Iterator[Answers]:
+    """Of forecasts [indices, horizons] those that are asked for; while windows are rebuilt none is."""
+    asked = [at for at, index in enumerate(indices) if due[index]]
+    if len(asked) == len(indices):
+        yield Answers(indices, forecasts, "carried")
+    elif asked:
+        yield Answers([indices[at] for at in asked], forecasts[asked], "carried")
