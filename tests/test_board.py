@@ -115,7 +115,7 @@ def test_one_value_and_a_batch_fall_into_the_same_bucket(board: Board) -> None:
 
 def test_negative_wall_latencies_are_counted_and_observed_as_zero(board: Board) -> None:
     reader = BoardReader(board.fd)
-    board.wall_latency("event_to_sent").observe(np.array([-0.5, -1e-9, 0.0, 0.25]))
+    board.wall_latency("event_to_sent").observe([-0.5, -1e-9, 0.0, 0.25])
     values = read(reader, "tickcast_event_to_sent_seconds")
     assert values is not None
     assert values[0] == 3.0

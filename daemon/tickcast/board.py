@@ -13,7 +13,7 @@ import mmap
 import os
 import zlib
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -75,14 +75,15 @@ class Histogram:
         self._sum_slot = slot + len(BOUNDS_S) + 1
         self._counts: NDArray[np.float64] = np.asarray(slots)[slot : self._sum_slot]
 
-    def observe(self, seconds: NDArray[np.float64]) -> None:
-        """Count every value of `seconds` (values,), whatever its size."""
-        if seconds.size <= SMALL_BATCH:
-            for value in seconds.tolist():
+    def observe(self, seconds: Sequence[float] | NDArray[np.float64]) -> None:
+        """Count every value of `seconds` (values,), however many."""
+        if len(seconds) <= SMALL_BATCH:
+            for value in seconds:
                 self.observe_one(value)
             return
-        self._counts += np.bincount(_BOUNDS.searchsorted(seconds), minlength=len(self._counts))
-        self._slots[self._sum_slot] += float(seconds.sum())
+        values = np.asarray(seconds)
+        self._counts += np.bincount(_BOUNDS.searchsorted(values), minlength=len(self._counts))
+        self._slots[self._sum_slot] += float(values.sum())
 
     def observe_one(self, seconds: float) -> None:
         """Count one value."""
@@ -104,12 +105,11 @@ class WallLatency:
         self._histogram = histogram
         self._negative = negative
 
-    def observe(self, seconds: NDArray[np.float64]) -> None:
+    def observe(self, seconds: Sequence[float]) -> None:
         """Count every value of `seconds` (values,)."""
-        negative = int(np.count_nonzero(seconds < 0.0))
-        if negative:
-            self._negative.add(negative)
-            seconds = np.maximum(seconds, 0.0)
+        if seconds and min(seconds) < 0.0:
+            self._negative.add(sum(value < 0.0 for value in seconds))
+            seconds = [max(value, 0.0) for value in seconds]
         self._histogram.observe(seconds)
 
 

@@ -52,6 +52,7 @@ class Inference:
         self._climbed: list[tuple[SymbolWindow, Ladder]] = []
         self._behind: list[tuple[Ladder, Row]] = []  # ladders whose other carries have not taken in the row yet
         self._missed: list[SymbolWindow] = []
+        self._unwritten: list[tuple[Sequence[Row], NDArray[np.float32]]] = []  # rows not in the pool yet
 
     def answer(self, rows: Sequence[Row], due: Sequence[bool]) -> Iterator[Answers]:
         """Take in `rows`, in the order they were decided, and answer those that are `due`, a symbol's rows in order.
@@ -69,6 +70,8 @@ class Inference:
 
     def settle(self, is_backlog: bool) -> None:
         """After publishing: what makes the next ticks' answers quick. In a backlog there is no time for it."""
+        if self._unwritten:
+            self._write()
         if self._behind:
             self._catch_up()
         if is_backlog:
@@ -144,8 +147,15 @@ class Inference:
                     ladder.replace([part[begin + 1 : begin + height] for part in after])
                 elif ladder.height:
                     self._behind.append((ladder, row))
-        self._pool.push(rows, features)
+        self._unwritten.append((rows, features))
         return forecasts
+
+    def _write(self) -> None:
+        """Push the rows of finished ticks: their answers did not have to wait for it."""
+        for rows, features in self._unwritten:
+            self._pool.push(rows, features)
+        self._unwritten = []
+        self._stages.mark("push")
 
     def _catch_up(self) -> None:
         heights = [ladder.height for ladder, _ in self._behind]
@@ -162,6 +172,7 @@ class Inference:
 
     def _window(self, rows: Sequence[Row], due: Sequence[bool], rest: Sequence[int]) -> Iterator[Answers]:
         """Runs of the window graph, on several threads where that is quicker. Answers come in order even so."""
+        self._write()
         features = self._engine.features(pairs([rows[index] for index in rest]))
         self._stages.mark("features")
         part_max, lanes = self._split(sum(due[index] for index in rest))

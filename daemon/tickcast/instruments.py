@@ -4,6 +4,8 @@ from collections import Counter as Multiset
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+
 from tickcast.board import Board, Counter, Gauge
 from tickcast.clients import Partition
 from tickcast.clock import Clock
@@ -16,12 +18,13 @@ Outcome = Fate | Literal["no_model"]
 
 
 class StageTimer:
-    """Splits a turn of the loop into its stages: `mark` books the time since the last mark."""
+    """Splits a turn of the loop into its stages: `mark` notes the time since the last mark, `book` counts all of it."""
 
     def __init__(self, board: Board, clock: Clock) -> None:
         self._histograms = {stage: board.histogram("tickcast_stage_seconds", stage=stage) for stage in STAGES}
         self._monotonic_ns = clock.monotonic_ns
         self._since_ns = clock.monotonic_ns()
+        self._spent_ns: dict[str, int] = {}
 
     def start(self) -> None:
         """The next stage begins now."""
@@ -30,12 +33,14 @@ class StageTimer:
     def mark(self, stage: str) -> None:
         """`stage` ends now, and the next one begins."""
         now_ns = self._monotonic_ns()
-        self.book(stage, now_ns - self._since_ns)
+        self._spent_ns[stage] = self._spent_ns.get(stage, 0) + now_ns - self._since_ns
         self._since_ns = now_ns
 
-    def book(self, stage: str, duration_ns: int) -> None:
-        """`stage` took `duration_ns` in this turn."""
-        self._histograms[stage].observe_one(duration_ns / 1e9)
+    def book(self) -> None:
+        """The turn is over: count, for each stage that it had, the time it took in all."""
+        for stage, spent_ns in self._spent_ns.items():
+            self._histograms[stage].observe_one(spent_ns / 1e9)
+        self._spent_ns.clear()
 
 
 class PartitionGauges:
@@ -97,6 +102,12 @@ class Instruments:
                 self.warming.add(number)
             elif outcome != "forecast":
                 self.skipped[outcome].add(number)
+
+    def count_expired(self, late: Sequence[int]) -> None:
+        """Forecasts that came `late` sampled ticks late: those up to so far ahead are of use no more."""
+        ahead = np.array(late)
+        for horizon, counter in self.expired.items():
+            counter.add(int(np.count_nonzero(ahead >= horizon)))
 
     def recovered(self, kind: str) -> None:
         """A partition was taken up, `kind` says from what."""

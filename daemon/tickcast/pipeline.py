@@ -5,6 +5,7 @@ poll -> decode -> features -> windows.push -> schedule -> engine.run -> encode -
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from tickcast import symbols
 from tickcast.carried_inference import CarriedInference
@@ -19,6 +20,16 @@ from tickcast.instruments import Instruments, Outcome
 from tickcast.ownership import Ownership
 from tickcast.partition_state import PartitionState
 from tickcast.publisher import Publisher, Received, Work
+
+
+class Tally(NamedTuple):
+    """What became of one partition's records of a poll."""
+
+    topic: str
+    processed: int
+    replayed: int
+    outcomes: Sequence[Outcome]  # of the ticks processed
+    evicted: int
 
 
 class Pipeline:
@@ -48,6 +59,7 @@ class Pipeline:
         self._has_model = symbols.matcher(config.models[0].symbols)
         self._carries_wanted = False
         self._paused = False
+        self._tallies: list[Tally] = []  # of this poll
 
     def turn(self) -> bool:
         """Take what is there, answer it, publish; with nothing there, prepare carries. Then commit what is due.
@@ -74,14 +86,13 @@ class Pipeline:
             work = self._decide(records, batch)
             for answers in self._inference.answer(work.rows, work.due):
                 self._publisher.publish(work, answers, received, batch)
-            self._publisher.account(work, received)
             self._inference.settle(is_backlog=len(records) >= self._kafka.poll_records_max)
-            self._instruments.rows.add(len(work.rows))
-            self._instruments.progress.set(received.wall_ns / 1e9)
+            self._account(work, received)
             self._carries_wanted = self._inference.carries_wanted
         elif self._carries_wanted:
             self._inference.prepare()
             self._carries_wanted = self._inference.carries_wanted
+        self._instruments.stages.book()
         self._ownership.advance()
         self._throttle()
 
@@ -100,11 +111,11 @@ class Pipeline:
         return work
 
     def _decide_partition(self, records: Sequence[Record], state: PartitionState, work: Work, batch: Batch) -> None:
-        instruments, windows = self._instruments, state.windows
+        windows = state.windows
         decode, decide, has_model = self._decoder.decode, windows.decide, self._has_model
         publish_from, evicted = state.publish_from, windows.evicted
         rows, sources, due = work
-        fates: list[Outcome] = []
+        outcomes: list[Outcome] = []
         for record in records:
             publishes = record.offset >= publish_from
             try:
@@ -113,25 +124,36 @@ class Pipeline:
                 if publishes:
                     self._publisher.bury(record, error, batch)
                 continue
-            fate: Outcome = "no_model"
+            outcome: Outcome = "no_model"
             if has_model(tick.symbol):
                 decision = decide(tick)
-                fate, row = decision.fate, decision.row
+                outcome, row = decision.fate, decision.row
                 if row is not None:
                     rows.append(row)
                     sources.append(record)
                     due.append(row.due and publishes)
             if publishes:
-                fates.append(fate)
+                outcomes.append(outcome)
         state.position = records[-1].offset + 1
         published = len(records)
         if records[0].offset < publish_from:
             published = sum(record.offset >= publish_from for record in records)
-        topic = state.partition.topic
-        instruments.processed[topic].add(published)
-        instruments.replayed[topic].add(len(records) - published)
-        instruments.evicted.add(windows.evicted - evicted)
-        instruments.count(fates)
+        self._tallies.append(
+            Tally(state.partition.topic, published, len(records) - published, outcomes, windows.evicted - evicted)
+        )
+
+    def _account(self, work: Work, received: Received) -> None:
+        """What the poll came to, in numbers: once everything is on its way."""
+        instruments = self._instruments
+        self._publisher.account(work, received)
+        for tally in self._tallies:
+            instruments.processed[tally.topic].add(tally.processed)
+            instruments.replayed[tally.topic].add(tally.replayed)
+            instruments.evicted.add(tally.evicted)
+            instruments.count(tally.outcomes)
+        self._tallies = []
+        instruments.rows.add(len(work.rows))
+        instruments.progress.set(received.wall_ns / 1e9)
 
     def _throttle(self) -> None:
         """Pause the consumer while too much is unacknowledged; go on when half of it is."""

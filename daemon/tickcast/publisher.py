@@ -4,9 +4,8 @@ Stages `encode` and `produce` of the way of a tick.
 """
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import NamedTuple
-
-import numpy as np
 
 from tickcast import records as wire
 from tickcast.bundle import Bundle
@@ -38,7 +37,8 @@ class Work(NamedTuple):
 class _Sent(NamedTuple):
     """One lot of answers, and when each of them was encoded and handed over."""
 
-    answers: Answers
+    indices: list[int]
+    path: wire.AnswerPath
     sent_wall_ns: list[int]
     handed_ns: list[int]
 
@@ -62,48 +62,48 @@ class Publisher:
 
     def publish(self, work: Work, answers: Answers, received: Received, batch: Batch) -> None:
         """Send the forecast of each answer; one that is not finite makes its tick a dead letter."""
-        answers = self._finite(work, answers, batch)
         stages = self._instruments.stages
+        indices: list[int] = []
+        values: list[bytes] = []
         sent_wall_ns: list[int] = []
-        values = []
         for index, forecast in zip(answers.indices, answers.forecasts.tolist(), strict=True):
-            sent_wall_ns.append(self._clock.wall_ns())
             row, record = work.rows[index], work.records[index]
-            values.append(self._encode(record, row.tick, forecast, answers.path, received.wall_ns, sent_wall_ns[-1]))
+            if not isfinite(sum(forecast)):  # of float32 values: the sum of finite ones is finite
+                self.bury(record, NonFiniteForecast("the model's answer is not finite"), batch)
+                continue
+            now_ns = self._clock.wall_ns()
+            values.append(self._encode(record, row.tick, forecast, answers.path, received.wall_ns, now_ns))
+            indices.append(index)
+            sent_wall_ns.append(now_ns)
         stages.mark("encode")
         handed_ns = []
         send, on_delivery = self._client.send, batch.on_delivery
         batch.sent += len(values)
-        for index, value in zip(answers.indices, values, strict=True):
+        for index, value in zip(indices, values, strict=True):
             record = work.records[index]
             headers = wire.source_headers(record.partition, record.offset)
             send(self._output_topic, value, work.rows[index].tick.symbol.encode(), headers, on_delivery)
             handed_ns.append(self._clock.monotonic_ns())
         stages.mark("produce")
-        self._sent.append(_Sent(answers, sent_wall_ns, handed_ns))
+        self._sent.append(_Sent(indices, answers.path, sent_wall_ns, handed_ns))
 
     def account(self, work: Work, received: Received) -> None:
         """Count what was published of `work`: once for a poll, when the forecasts are on their way."""
-        sent, self._sent = self._sent, []
-        indices = [index for each in sent for index in each.answers.indices]
-        if not indices:
-            return
         instruments = self._instruments
-        rows = [work.rows[index] for index in indices]
-        sent_ns = np.array([ns for each in sent for ns in each.sent_wall_ns], np.int64)
-        handed_ns = np.array([ns for each in sent for ns in each.handed_ns], np.int64)
-        event_ns = np.array([row.tick.event_time_ns for row in rows], np.int64)
-        written_ns = np.array([work.records[index].timestamp_ms for index in indices], np.int64) * 1_000_000
-        instruments.event_to_sent.observe((sent_ns - event_ns) / 1e9)
-        instruments.kafka_to_sent.observe((sent_ns - written_ns) / 1e9)
-        instruments.received_to_handed.observe((handed_ns - received.monotonic_ns) / 1e9)
-        for each in sent:
-            instruments.forecasts[each.answers.path].add(len(each.answers.indices))
-        # Sampled ticks of the same symbol that were received with it: so far ahead the forecast comes too late.
-        late = np.array([row.window.sequence - 1 - row.position for row in rows])
-        if late.any():
-            for horizon, counter in instruments.expired.items():
-                counter.add(int(np.count_nonzero(late >= horizon)))
+        for indices, path, sent_wall_ns, handed_ns in self._sent:
+            rows = [work.rows[index] for index in indices]
+            written_ms = [work.records[index].timestamp_ms for index in indices]
+            sent = zip(sent_wall_ns, rows, written_ms, strict=True)
+            since = [((now_ns - row.tick.event_time_ns) / 1e9, now_ns / 1e9 - ms / 1e3) for now_ns, row, ms in sent]
+            instruments.event_to_sent.observe([event_s for event_s, _ in since])
+            instruments.kafka_to_sent.observe([kafka_s for _, kafka_s in since])
+            instruments.received_to_handed.observe([(now_ns - received.monotonic_ns) / 1e9 for now_ns in handed_ns])
+            instruments.forecasts[path].add(len(indices))
+            # Sampled ticks of the same symbol received with it: so far ahead the forecast comes too late.
+            late = [row.window.sequence - 1 - row.position for row in rows]
+            if any(late):
+                instruments.count_expired(late)
+        self._sent = []
 
     def bury(self, record: Record, error: BadRecord, batch: Batch) -> None:
         """Send `record` to the dead-letter topic, with its reason."""
@@ -111,17 +111,6 @@ class Publisher:
         batch.sent += 1
         self._client.send(self._dead_letter_topic, letter.value, letter.key, letter.headers, batch.on_delivery)
         self._instruments.dead_letters[error.reason].add()
-
-    def _finite(self, work: Work, answers: Answers, batch: Batch) -> Answers:
-        """What can be sent of `answers`; the others' ticks are buried."""
-        if np.isfinite(answers.forecasts).all():
-            return answers
-        finite = [bool(np.isfinite(forecast).all()) for forecast in answers.forecasts]
-        for index, is_finite in zip(answers.indices, finite, strict=True):
-            if not is_finite:
-                self.bury(work.records[index], NonFiniteForecast("the model's answer is not finite"), batch)
-        kept = [index for index, is_finite in zip(answers.indices, finite, strict=True) if is_finite]
-        return Answers(kept, answers.forecasts[finite], answers.path)
 
     def _encode(
         self, record: Record, tick: Tick, values: list[float], path: wire.AnswerPath, received_ns: int, sent_ns: int
