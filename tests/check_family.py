@@ -134,7 +134,8 @@ def _goes_on_from_row_to_row(model: keras.Model, name: str, settings: FamilySett
         leaving = (newest - window - 1) % window
         stays = [part[:, [leaving]] if "fold" in traced else np.delete(part, leaving, axis=1) for part in ring]
         given = {"ticks": asked[:, newest - 1 : newest + 1], "carried_state": state}
-        forecast, row, state, *items = sessions["carried"].run(None, given | {"stays": part for part in stays})
+        given |= zip(["stays"], stays, strict=False)
+        forecast, row, state, *items = sessions["carried"].run(None, given)
         np.testing.assert_allclose(row, rows[:, newest - 1], rtol=0.0, atol=1e-5)
         forecasts.append(forecast)
         for part, item in zip(ring, items, strict=True):

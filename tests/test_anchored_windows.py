@@ -6,13 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tickcast.anchored_windows import AnchoredWindows
 from tickcast.manifest import WindowRules
-from tickcast.windows import Row, Tick
+from tickcast.windows import Row, SymbolWindow, Tick
 
 Step = tuple[int, str, int]  # offsets to the next tick, symbol, milliseconds
 
-steps = st.lists(
-    st.tuples(st.integers(1, 2), st.sampled_from("ABC"), st.integers(-1, 7)),
-    max_size=60,
+# A few symbols, so that not every offset is needed by one of them.
+steps = st.sampled_from(["A", "AAAAB", "ABC"]).flatmap(
+    lambda symbols: st.lists(
+        st.tuples(st.integers(1, 2), st.sampled_from(symbols), st.integers(-1, 7)), min_size=10, max_size=60
+    )
 )
 rules = st.builds(
     WindowRules,
@@ -28,15 +30,15 @@ class Followed:
     def __init__(self, given_rules: WindowRules, reach: int, interval: int, symbols_max: int, publish_from: int = 0):
         self.windows = AnchoredWindows(given_rules, ("value",), reach, symbols_max, interval, publish_from)
         self._length = given_rules.window
-        self._rows: dict[int, list[int]] = {}
-        self._states: dict[int, tuple[int, ...] | None] = {}
+        self._rows: dict[SymbolWindow, list[int]] = {}
+        self._states: dict[SymbolWindow, tuple[int, ...] | None] = {}
 
     def step(self, tick: Tick) -> tuple[str, tuple[int, ...] | None]:
         """What becomes of the tick, and the state after it if it is due."""
         fate, row = (decision := self.windows.decide(tick)).fate, decision.row
         if row is None:
             return fate, None
-        window = id(row.window)
+        window = row.window
         self._rows.setdefault(window, []).append(tick.offset)
         if not row.due:
             assert row.anchor == "no"
@@ -48,8 +50,8 @@ class Followed:
         if row.anchor == "void":
             return None
         if row.anchor == "yes":
-            return tuple(self._rows[id(row.window)][-self._length :])
-        before = self._states[id(row.window)]
+            return tuple(self._rows[row.window][-self._length :])
+        before = self._states[row.window]
         assert before is not None, "a step without a state"
         return (*before, offset)
 
@@ -63,7 +65,7 @@ def _log(given_steps: list[Step]) -> list[Tick]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(steps, rules, st.integers(3, 20), st.integers(1, 12), st.integers(1, 3))
+@given(steps, rules, st.integers(3, 20), st.integers(1, 25), st.integers(1, 3))
 def test_a_rebuild_from_any_allowed_start_has_the_same_states(given_steps, given_rules, reach, interval, symbols_max):
     log = _log(given_steps)
     live, facts = Followed(given_rules, reach, interval, symbols_max), {}
@@ -93,6 +95,19 @@ def test_a_symbol_anchors_when_its_window_is_full_and_once_in_every_stretch_of_o
     anchors = list(_anchors("A", 50, 10))
     assert anchors[0] == 4  # 0 primes (it has no tick before it), 1 has no sampled tick before it; rows 2, 3, 4
     assert {later - earlier for earlier, later in itertools.pairwise(anchors[1:])} == {10}
+
+
+def test_a_window_that_is_full_again_after_a_cut_anchors_anew():
+    windows = AnchoredWindows(WindowRules(window=3, max_gap_s=1.0), ("value",), 1_000, 10, 1_000_000, 0)
+    times_s = [*range(8), *range(100, 110)]  # a silence before the tick at offset 8
+    rows = [windows.decide(Tick(offset, "A", time_s * 10**9, (0.0,))).row for offset, time_s in enumerate(times_s)]
+    assert [row.tick.offset for row in rows if row is not None and row.anchor == "yes"] == [4, 12]
+
+
+def test_a_symbol_that_takes_the_place_of_one_forgotten_does_not_go_on_with_its_state():
+    windows = AnchoredWindows(WindowRules(window=2), ("value",), 1_000, 1, 1_000_000, 0)
+    rows = [windows.decide(Tick(offset, "AB"[offset // 8], offset, (0.0,))).row for offset in range(16)]
+    assert [row.tick.offset for row in rows if row is not None and row.anchor == "yes"] == [3, 11]
 
 
 def test_symbols_do_not_all_anchor_at_once():

@@ -47,7 +47,9 @@ def put_golden(folder, golden):
 
 def test_a_whole_bundle_loads_with_its_bytes(folder, content):
     loaded = bundle.load(folder)
-    assert loaded.graphs == {role: content[f"{role}.onnx"] for role in ("features", "window", "prefix", "finish")}
+    assert loaded.graphs == {
+        role: content[f"{role}.onnx"] for role in ("features", "window", "prefix", "finish", "step")
+    }
     assert loaded.sha256 == bundle.hashlib.sha256(content["manifest.json"]).hexdigest()
     assert len(loaded.golden.ticks) == loaded.manifest.certificate.cases
     assert loaded.golden.kinds()["one_tick_gap"] > 0

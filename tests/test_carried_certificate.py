@@ -6,14 +6,18 @@ import models
 import numpy as np
 import pytest
 import tensorflow as tf
+import typer
 from tickcast import bundle, carried_parity
 from tickcast.bundle import Bundle, Golden
 from tickcast.carried_engine import CarriedEngine
+from tickcast.commands.verify import verify
 from tickcast.config import InferenceConfig
 from tickcast.engine import Engine
 from tickcast.errors import BundleError
 from tickcast_export import bundle_writer, carried_certificate, extremes, model_card
+from tickcast_export.commands.export import export
 from tickcast_export.families import FAMILIES
+from typer.testing import CliRunner
 
 CPU = InferenceConfig(provider="cpu")
 
@@ -99,3 +103,18 @@ def test_runs_that_are_too_short_are_refused(tmp_path):
     model_card.save(model, card, models.ticks(3), tmp_path / "short.keras", [models.ticks(1)[0]])
     with pytest.raises(BundleError, match="a run is float64"):
         model_card.load_runs(tmp_path / "short.keras", card)
+
+
+def test_a_model_file_with_runs_is_exported_and_verified_for_the_mode(tmp_path):
+    runs = list(models.ticks(2, 40, seed=12))
+    model_card.save(models.trained("stacked"), models.card("stacked"), models.ticks(5), tmp_path / "m.keras", runs)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command("export")(export)
+    app.command("verify")(verify)
+    folder = tmp_path / "bundle"
+    for arguments in (["export", str(tmp_path / "m.keras"), "--out", str(folder)], ["verify", str(folder)]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        assert "carried.npz" in result.output
+        assert "Distance of the mode carried" in result.output
+        assert "FAILS" not in result.output

@@ -1,5 +1,6 @@
 """The engine over real graphs: runs of any length, carries of any age, costs, and several threads."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import models
@@ -67,6 +68,22 @@ def test_a_step_s_forecast_is_the_finish_s(engine, rows):
     ticks, carry = engine.bundle.golden.ticks[:2, -2:], engine.prefix(rows[:2, :-1])
     finished, stepped = engine.finish(ticks, carry), engine.step(ticks, carry)
     assert [array.tolist() for array in finished] == [array.tolist() for array in stepped[:2]]
+
+
+def test_finish_takes_the_step_where_there_is_no_graph_for_it(engine, rows):
+    """As in bundles made before there was one."""
+    bundle = engine.bundle
+    files = {role: bundle.manifest.graphs[role] for role in bundle.graphs if role != "step"}
+    files["finish"] = bundle.manifest.graphs["step"]
+    graphs = {role: bundle.graphs["step" if role == "finish" else role] for role in files}
+    older = dataclasses.replace(bundle, graphs=graphs, manifest=bundle.manifest.model_copy(update={"graphs": files}))
+    ticks, carry = engine.bundle.golden.ticks[:2, -2:], engine.prefix(rows[:2, :-1])
+    again = Engine(older, InferenceConfig(provider="cpu", batch_max=BATCH_MAX))
+    assert [array.tolist() for array in again.finish(ticks, carry)] == [
+        array.tolist() for array in engine.finish(ticks, carry)
+    ]
+    wanted, found = engine.step(ticks, carry)[2], again.step(ticks, carry)[2]
+    assert [part.tolist() for part in found] == [part.tolist() for part in wanted]
 
 
 def test_a_carry_that_holds_every_row_grows(engine):

@@ -74,11 +74,11 @@ def test_own_model_is_exported_and_verified(model_file, tmp_path):
     loaded = written(tmp_path / "bundle", model_file, "--name", "es", "--version", "7")
     manifest = loaded.manifest
     assert (manifest.name, manifest.version, manifest.family) == ("es", "7", "additive")
-    assert manifest.graphs.keys() == {"features", "window", "prefix", "finish"}
+    assert manifest.graphs.keys() == {"features", "window", "prefix", "finish", "step"}
     assert manifest.attention
     result = run(verify, tmp_path / "bundle")
     assert result.exit_code == 0
-    assert result.output.count("holds") == 6 + 4  # files, and two paths with one and with many at once
+    assert result.output.count("holds") == 7 + 4  # files, and two paths with one and with many at once
     assert "FAILS" not in result.output
 
 

@@ -171,6 +171,8 @@ def _interface(role: GraphRole, manifest: Manifest) -> tuple[list[Tensor], list[
     if role in ("anchor", "carried", "fold"):
         return _carried_interface(role, manifest, forecast, ticks, row)
     following = [Tensor(name=pair.finish_output, dtype="float32", shape=()) for pair in manifest.carry]
+    if role == "finish" and "step" in manifest.graphs:
+        return [ticks, *carry], [forecast, row]
     return [ticks, *carry], [forecast, row, *following]
 
 

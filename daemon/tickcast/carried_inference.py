@@ -16,6 +16,9 @@ from tickcast.instruments import StageTimer
 from tickcast.row_pool import RowPool
 from tickcast.windows import Row, SymbolWindow
 
+# In a backlog with fewer symbols than this, so many rows are published together, each publishing costing its own.
+TOGETHER_MIN = 64
+
 
 class CarriedInference:
     """Answers the due rows of a poll, and keeps windows up to date for the anchors to come."""
@@ -33,14 +36,18 @@ class CarriedInference:
 
         The first row of every symbol goes in one run, then the second of those that have one, and so on.
         """
-        for turn in _turns(rows):
+        turns = _turns(rows)
+        if turns and all(row.due and row.anchor == "no" for row in rows):
+            yield from self._step(rows, due, range(len(rows)), turns)
+            return
+        for turn in turns:
             stepping: list[int] = []
             others: list[int] = []
             for index in turn:
                 row = rows[index]
                 (stepping if row.due and row.anchor == "no" else others).append(index)
             if stepping:
-                yield from self._step(rows, due, stepping)
+                yield from self._step([rows[index] for index in stepping], due, stepping, [range(len(stepping))])
             if others:
                 yield from self._anchor(rows, due, others)
 
@@ -51,15 +58,27 @@ class CarriedInference:
         """Nothing to prepare: 0."""
         return 0
 
-    def _step(self, rows: Sequence[Row], due: Sequence[bool], indices: Sequence[int]) -> Iterator[Answers]:
-        """One row each of symbols whose state is there; also rows that are not asked for move it on."""
-        chosen = [rows[index] for index in indices]
-        slots = np.array([row.window.slot for row in chosen], np.int64)
-        forecasts, features = self._states.step(slots, pairs(chosen))
-        self._stages.mark("run")
-        self._pool.push(chosen, features)
+    def _step(
+        self, rows: Sequence[Row], due: Sequence[bool], indices: Sequence[int], turns: Sequence[Sequence[int]]
+    ) -> Iterator[Answers]:
+        """Rows, at `indices` of the poll, of symbols whose state is there; also one that is not due moves it on."""
+        slots, raw = np.array([row.window.slot for row in rows], np.int64), pairs(rows)
+        features = np.empty((len(rows), self._pool.features), np.float32)
+        together_min = TOGETHER_MIN if len(rows) >= TOGETHER_MIN else 1
+        places: list[int] = []
+        held: list[NDArray[np.float32]] = []
+        for turn in turns:
+            at = np.array(turn, np.intp)
+            forecasts, features[at] = self._states.step(slots[at], raw[at])
+            places += turn
+            held.append(forecasts)
+            if len(places) >= together_min or turn is turns[-1]:
+                self._stages.mark("run")
+                forecasts = held[0] if len(held) == 1 else np.concatenate(held)
+                yield from _answers(forecasts, due, [indices[place] for place in places])
+                places, held = [], []
+        self._pool.push(rows, features)
         self._stages.mark("push")
-        yield from _answers(forecasts, due, indices)
 
     def _anchor(self, rows: Sequence[Row], due: Sequence[bool], indices: Sequence[int]) -> Iterator[Answers]:
         """Rows of other windows: those that anchor are answered from their exact window."""

@@ -23,8 +23,7 @@ class CarriedStates:
         self._steps = np.zeros(0, np.int64)  # since the anchor, modulo window: the item that leaves next
         self._states = np.zeros((0, engine.state_width), np.float32)
         self._items = np.zeros((0, engine.item_width), np.float32)
-        # What a step reads of a ring, counted from the item that leaves: that item, or all others.
-        self._reads = np.arange(1) if engine.folds else np.arange(1, engine.window)
+        self._others = np.arange(1, engine.window)  # items of a ring, counted from the one that leaves
 
     def anchor(self, slots: Slots, rows: Rows) -> Rows:
         """Start the states at `slots` [n] from exact windows [n, window, features]; forecasts [n, horizons]."""
@@ -50,24 +49,29 @@ class CarriedStates:
 
     def _step(self, slots: Slots, ticks: NDArray[np.float64]) -> tuple[Rows, Rows]:
         engine = self._engine
-        at = self._steps[slots]
+        at = self._steps.take(slots)
         leaving = slots * self._window + at
-        stays = None
-        if engine.item_width:
-            read = (slots * self._window)[:, None] + (at[:, None] + self._reads) % self._window
-            stays = self._items.take(read, axis=0)
-        stepped = engine.step(ticks, self._states.take(slots, axis=0), stays)
+        stepped = engine.step(ticks, self._states.take(slots, axis=0), self._stays(leaving, at))
         self._states[slots] = stepped.states
         if stepped.items is not None:
             self._items[leaving] = stepped.items
         at += 1
-        if at.max() == self._window:
-            full = at == self._window
+        full = at == self._window
+        if full.any():
             at[full] = 0
             if engine.folds:
                 self._fold(slots[full])
         self._steps[slots] = at
         return stepped.forecasts, stepped.rows
+
+    def _stays(self, leaving: Slots, at: Slots) -> Rows | None:
+        """What a step reads of each ring, [n, items, item width]: what stays, or its sum in the item that leaves."""
+        if self._engine.folds:
+            return self._items.take(leaving[:, None], axis=0)
+        if not self._engine.item_width:
+            return None
+        read = (leaving - at)[:, None] + (at[:, None] + self._others) % self._window
+        return self._items.take(read, axis=0)
 
     def _fold(self, slots: Slots) -> None:
         self._states[slots], self._rings[slots] = self._engine.fold(self._states[slots], self._rings[slots])

@@ -15,6 +15,7 @@ from tickcast.bundle import Bundle
 from tickcast.config import InferenceConfig
 from tickcast.costs import Costs
 from tickcast.errors import BundleError
+from tickcast.manifest import GraphRole
 from tickcast.placement import Placement
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -53,7 +54,8 @@ class Engine:
             stepped = ["forecast", "row", *(pair.finish_output for pair in manifest.carry)]
             self._prefix = place.plain("prefix", [pair.prefix_output for pair in manifest.carry], config.batch_max)
             self._finish = place.bound("finish", ["forecast", "row"], config.batch_max)
-            self._step = (place.plain if self.carry_grows else place.bound)("finish", stepped, config.batch_max)
+            stepping: GraphRole = "step" if "step" in bundle.graphs else "finish"
+            self._step = (place.plain if self.carry_grows else place.bound)(stepping, stepped, config.batch_max)
 
     def features(self, pairs: Pairs) -> Rows:
         """Feature rows [n, features] of raw pairs [n, 2, columns] (previous tick, tick).

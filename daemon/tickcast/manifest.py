@@ -18,7 +18,7 @@ SECONDS_SINCE_PREVIOUS = "seconds_since_previous"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-GraphRole = Literal["features", "window", "prefix", "finish", "anchor", "carried", "fold"]
+GraphRole = Literal["features", "window", "prefix", "finish", "step", "anchor", "carried", "fold"]
 
 
 class Part(BaseModel):
@@ -75,7 +75,10 @@ class Graph(Part):
 
 
 class CarryPair(Part):
-    """One tensor handed from prefix to finish, and the name under which finish hands on its successor."""
+    """One tensor handed from prefix to finish and to step, and the name under which step hands on its successor.
+
+    Without a step graph finish does.
+    """
 
     prefix_output: str
     finish_input: str
@@ -168,6 +171,8 @@ class Manifest(Part):
             raise ValueError("graphs: prefix, finish and carry go together")
         if "finish" in self.graphs and "features" not in self.graphs:
             raise ValueError("graphs: finish takes raw ticks and needs a feature graph")
+        if "step" in self.graphs and "finish" not in self.graphs:
+            raise ValueError("graphs: step is of no use without finish")
         if ("anchor" in self.graphs) != (self.carried is not None) or ("carried" in self.graphs) != (
             "anchor" in self.graphs
         ):

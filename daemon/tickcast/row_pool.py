@@ -23,6 +23,7 @@ class RowPool:
     """Rings of rows, [slots * window, features] float32. Not thread-safe."""
 
     def __init__(self, window: int, features: int) -> None:
+        self.features = features
         self._window = window
         self._rows: Rows = np.empty((SLOTS_MIN * window, features), np.float32)
         self._free = list(range(SLOTS_MIN - 1, -1, -1))

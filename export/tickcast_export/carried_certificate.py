@@ -27,7 +27,7 @@ from tickcast_export.model_card import ModelCard
 from tickcast_export.validation_runs import Runs
 
 # A symbol's state starts anew from its window once in so many partition offsets. A restart reads up to so many more
-# ticks back, a second's worth; 1,000 symbols pay 1 to 4 us a tick for it.
+# ticks back, a second or two; with 1,000 symbols on a partition anchors cost 1 to 4 us a tick.
 INTERVAL_OFFSETS = 50_000
 # A ring is folded after every `window` steps: a golden run goes beyond that.
 STEPS_BEYOND_WINDOW = 3

@@ -1,7 +1,8 @@
 """The family `additive`: LSTM -> additive self-attention over all hidden states -> Dense.
 
-The carry is the LSTM's state and the attention's sums so far, by online softmax (Milakov and Gimelshein,
-arXiv:1805.02867): the running maximum of the scores, and the sums of exp(score - maximum) times (1, hidden state).
+The carry is the LSTM's state and the attention's sums so far, as online softmax keeps them (Milakov and Gimelshein,
+arXiv:1805.02867), but divided: the logarithm of the sum of exp(score), and the mean. The output layer is linear, so the
+mean of the hidden states need not be carried: that of their forecasts does, and it is the forecast.
 """
 
 from collections.abc import Callable
@@ -31,37 +32,50 @@ def core(window: int, features: int, horizons: int, settings: FamilySettings) ->
 
 
 def cut(core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings) -> Cut:
-    """The trained core in two parts; carry `carry_state` [batch, 3 * units + 2]: hidden, cell, maximum, sums."""
-    lstm = core.get_layer("lstm")
-    units = recurrent.units_of(lstm)
-    over_rows, step = recurrent.over_rows(lstm, core.input_shape[-1]), recurrent.step(lstm)
+    """The trained core in two parts.
+
+    Carry: `carry_state` [batch, 5 * units + 1 + 2 * horizons]: the next step's gates as far as they are known, the cell
+    state, minus the logarithm of the sum of exp(score), the forecast of the mean hidden state under these weights, and
+    the output's bias minus that forecast: the newest row's share of the difference is then one product and one sum.
+    """
+    lstm, dense = core.get_layer("lstm"), core.get_layer("output")
+    units, horizons = recurrent.units_of(lstm), len(scale)
+    over_rows, gates, step = (
+        recurrent.over_rows(lstm, core.input_shape[-1]),
+        recurrent.gates(lstm),
+        recurrent.gated_step(lstm),
+    )
     score = _score(core)
-    output = recurrent.scaled_output(core.get_layer("output"), scale)
+    output = recurrent.scaled_output(dense, scale)
+    kernel, bias = (weights * scale for weights in dense.get_weights())
 
     def window(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
         hidden_states, _, _ = over_rows(rows)
         context, shares = attend(row_by_row(score, hidden_states), hidden_states)
         return output(context), shares
 
+    def packed(hidden: tf.Tensor, cell: tf.Tensor, minus_log: tf.Tensor, forecast: tf.Tensor) -> tf.Tensor:
+        return tf.concat([gates(hidden), cell, minus_log, forecast, constant(bias) - forecast], axis=1)
+
     def prefix(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
         hidden_states, hidden, cell = over_rows(rows)  # [batch, n, units], [batch, units] twice
         scores = tf.squeeze(score(hidden_states), axis=-1)  # [batch, n]
         maximum = tf.reduce_max(scores, axis=1, keepdims=True)
         shares = tf.exp(scores - maximum)
-        weighted = tf.squeeze(tf.matmul(tf.expand_dims(shares, 1), hidden_states), axis=1)
-        return (tf.concat([hidden, cell, maximum, tf.reduce_sum(shares, axis=1, keepdims=True), weighted], axis=1),)
+        total = tf.reduce_sum(shares, axis=1, keepdims=True)
+        mean = tf.squeeze(tf.matmul(tf.expand_dims(shares, 1), hidden_states), axis=1) / total
+        return (packed(hidden, cell, -maximum - tf.math.log(total), output(mean)),)
 
     def finish(row: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        hidden, cell, maximum, total, weighted = tf.split(state, [units, units, 1, 1, units], axis=1)
-        hidden, cell = step(row, hidden, cell)
-        newest = score(hidden)  # [batch, 1]
-        higher = tf.maximum(maximum, newest)
-        kept, share = tf.exp(maximum - higher), tf.exp(newest - higher)
-        total = total * kept + share
-        weighted = weighted * kept + hidden * share
-        return output(weighted / total), tf.concat([hidden, cell, higher, total, weighted], axis=1)
+        sigmoids, candidate, cell, minus_log, forecast, opposed = tf.split(
+            state, [3 * units, units, units, 1, horizons, horizons], axis=1
+        )
+        hidden, cell = step(row, sigmoids, candidate, cell)
+        apart = score(hidden) + minus_log  # [batch, 1]
+        forecast += tf.sigmoid(apart) * (tf.matmul(hidden, constant(kernel)) + opposed)
+        return forecast, packed(hidden, cell, minus_log - tf.math.softplus(apart), forecast)
 
-    return Cut((carry("state", 3 * units + 2),), 1, window, prefix, finish)
+    return Cut((carry("state", 5 * units + 1 + 2 * horizons),), 1, window, prefix, finish)
 
 
 def carried(core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings) -> Carried:

@@ -37,11 +37,14 @@ def core(window: int, features: int, horizons: int, settings: FamilySettings) ->
 def cut(core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings) -> Cut:
     """The trained core in two parts.
 
-    Carry: `carry_state` [batch, 2 * units], the encoder's hidden and cell state; `carry_encoded` [batch, rows, units],
-    its hidden states; `carry_keys` [batch, rows, attention units], their products with W1.
+    Carry: `carry_state` [batch, 5 * units], what the encoder's hidden state gives to its next step's gates, and its
+    cell state; `carry_encoded` [batch, rows, units], its hidden states; `carry_keys` [batch, rows, attention units],
+    their products with W1.
     """
     parts = _Parts(core, scale, settings)
-    units, over_rows, step, keys_of = parts.units, parts.over_rows, parts.step, parts.keys_of
+    units, over_rows, keys_of = parts.units, parts.over_rows, parts.keys_of
+    encoder = core.get_layer("encoder")
+    gates, step = recurrent.gates(encoder), recurrent.gated_step(encoder)
 
     def window(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
         encoded, hidden, cell = over_rows(rows)
@@ -49,17 +52,17 @@ def cut(core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings)
 
     def prefix(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
         encoded, hidden, cell = over_rows(rows)
-        return tf.concat([hidden, cell], axis=1), encoded, keys_of(encoded)
+        return tf.concat([gates(hidden), cell], axis=1), encoded, keys_of(encoded)
 
     def finish(row: tf.Tensor, state: tf.Tensor, encoded: tf.Tensor, keys: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        hidden, cell = step(row, *tf.split(state, [units, units], axis=1))
+        hidden, cell = step(row, *tf.split(state, [3 * units, units, units], axis=1))
         encoded = tf.concat([encoded, tf.expand_dims(hidden, 1)], axis=1)
         keys = tf.concat([keys, tf.expand_dims(keys_of(hidden), 1)], axis=1)
         forecast, _ = parts.answer(row, (hidden, cell), encoded, keys)
-        return forecast, tf.concat([hidden, cell], axis=1), encoded, keys
+        return forecast, tf.concat([gates(hidden), cell], axis=1), encoded, keys
 
     return Cut(
-        (carry("state", 2 * units), carry("encoded", "rows", units), carry("keys", "rows", parts.weights.units)),
+        (carry("state", 5 * units), carry("encoded", "rows", units), carry("keys", "rows", parts.weights.units)),
         1,
         window,
         prefix,

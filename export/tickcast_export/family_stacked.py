@@ -1,4 +1,9 @@
-"""The family `stacked`: LSTM -> LSTM -> Dense. The carry is both layers' states."""
+"""The family `stacked`: LSTM -> LSTM -> Dense.
+
+The carry is what both layers' hidden states give to the next step's gates, and their cell states.
+"""
+
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -20,45 +25,52 @@ def core(window: int, features: int, horizons: int, settings: FamilySettings) ->
 
 
 def cut(core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings) -> Cut:
-    """The trained core in two parts; carry `carry_state` [batch, 2 * units + 2 * second units]."""
-    first, second = core.get_layer("first"), core.get_layer("second")
-    widths = [recurrent.units_of(first)] * 2 + [recurrent.units_of(second)] * 2
-    over_first = recurrent.over_rows(first, core.input_shape[-1])
-    over_second = recurrent.over_rows(second, widths[0])
-    step_first, step_second = recurrent.step(first), recurrent.step(second)
-    output = recurrent.scaled_output(core.get_layer("output"), scale)
+    """The trained core in two parts; carry `carry_state` [batch, 5 * units + 5 * second units]: gates and cell, twice.
+
+    The gates of the next step, as far as they are known.
+    """
+    parts = _Parts(core, scale)
+    units, second = parts.units, parts.second_units
+    gates_first, gates_second = recurrent.gates(parts.first), recurrent.gates(parts.second)
+    step_first, step_second = recurrent.gated_step(parts.first), recurrent.gated_step(parts.second)
+    widths = [3 * units, units, units, 3 * second, second, second]
 
     def window(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return (output(over_second(over_first(rows)[0])[1]),)
+        return (parts.output(parts.over_rows(rows)[2]),)
+
+    def packed(states: Sequence[tf.Tensor]) -> tf.Tensor:
+        hidden_first, cell_first, hidden_second, cell_second = states
+        return tf.concat([gates_first(hidden_first), cell_first, gates_second(hidden_second), cell_second], axis=1)
 
     def prefix(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        hidden_states, hidden_first, cell_first = over_first(rows)
-        return (tf.concat([hidden_first, cell_first, *over_second(hidden_states)[1:]], axis=1),)
+        return (packed(parts.over_rows(rows)),)
 
     def finish(row: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        hidden_first, cell_first, hidden_second, cell_second = tf.split(state, widths, axis=1)
-        hidden_first, cell_first = step_first(row, hidden_first, cell_first)
-        hidden_second, cell_second = step_second(hidden_first, hidden_second, cell_second)
-        return output(hidden_second), tf.concat([hidden_first, cell_first, hidden_second, cell_second], axis=1)
+        gates = tf.split(state, widths, axis=1)
+        hidden_first, cell_first = step_first(row, *gates[:3])
+        hidden_second, cell_second = step_second(hidden_first, *gates[3:])
+        return parts.output(hidden_second), packed((hidden_first, cell_first, hidden_second, cell_second))
 
     return Cut((carry("state", sum(widths)),), 2, window, prefix, finish)
 
 
 def carried(core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings) -> Carried:
-    """Both layers' states go on; there is no attention and so no ring. `finish` is the step."""
-    parts = cut(core, scale, settings)
-    output = recurrent.scaled_output(core.get_layer("output"), scale)
-    second = recurrent.units_of(core.get_layer("second"))
-    (state,) = parts.carry
-    width = state.shape[-1]
-    assert isinstance(width, int)
+    """Both layers' states go on; there is no attention and so no ring. State: hidden and cell, twice."""
+    parts = _Parts(core, scale)
+    widths = [parts.units] * 2 + [parts.second_units] * 2
+    step_first, step_second = recurrent.step(parts.first), recurrent.step(parts.second)
 
     def anchor(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        (packed,) = parts.prefix(rows)
-        hidden_second = packed[:, width - 2 * second : width - second]
-        return output(hidden_second), packed
+        states = parts.over_rows(rows)
+        return parts.output(states[2]), tf.concat(states, axis=1)
 
-    return Carried(width, 0, 0, anchor, parts.finish)
+    def step(row: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        hidden_first, cell_first, hidden_second, cell_second = tf.split(state, widths, axis=1)
+        hidden_first, cell_first = step_first(row, hidden_first, cell_first)
+        hidden_second, cell_second = step_second(hidden_first, hidden_second, cell_second)
+        return parts.output(hidden_second), tf.concat([hidden_first, cell_first, hidden_second, cell_second], axis=1)
+
+    return Carried(sum(widths), 0, 0, anchor, step)
 
 
 def stepwise(core: keras.Model, rows: tf.Tensor, settings: FamilySettings) -> tf.Tensor:
@@ -66,3 +78,19 @@ def stepwise(core: keras.Model, rows: tf.Tensor, settings: FamilySettings) -> tf
     first, _ = recurrent.cell_by_cell(core.get_layer("first"), rows)
     second, _ = recurrent.cell_by_cell(core.get_layer("second"), first)
     return core.get_layer("output")(second[:, core.input_shape[1] - 1 :])
+
+
+class _Parts:
+    """The trained layers as functions of tensors."""
+
+    def __init__(self, core: keras.Model, scale: NDArray[np.float32]) -> None:
+        self.first, self.second = core.get_layer("first"), core.get_layer("second")
+        self.units, self.second_units = recurrent.units_of(self.first), recurrent.units_of(self.second)
+        self.output = recurrent.scaled_output(core.get_layer("output"), scale)
+        self._over_first = recurrent.over_rows(self.first, core.input_shape[-1])
+        self._over_second = recurrent.over_rows(self.second, self.units)
+
+    def over_rows(self, rows: tf.Tensor) -> list[tf.Tensor]:
+        """Rows [batch, n, features] -> last hidden and cell state of the first layer, then of the second."""
+        hidden_states, *first = self._over_first(rows)
+        return [*first, *self._over_second(hidden_states)[1:]]

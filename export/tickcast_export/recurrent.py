@@ -33,16 +33,35 @@ def over_rows(lstm: keras.layers.LSTM, features: int) -> Callable[[tf.Tensor], t
 
 
 def step(lstm: keras.layers.LSTM) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """`lstm` over one row: row [batch, features], hidden, cell -> next hidden, next cell; one product, few nodes."""
-    units = units_of(lstm)
-    weights, bias = _sigmoids_together(lstm)
+    """`lstm` over one row: row [batch, features], hidden, cell -> next hidden, next cell; few nodes."""
+    kernel, recurrent, bias = _sigmoids_together(lstm)
+    weights, sigmoids = np.concatenate([kernel, recurrent]), 3 * units_of(lstm)
 
     def stepped(row: tf.Tensor, hidden: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        gates = tf.matmul(tf.concat([row, hidden], axis=1), constant(weights)) + constant(bias)
-        sigmoids, candidate = tf.split(gates, [3 * units, units], axis=1)
-        admit, forget, emit = tf.split(tf.sigmoid(sigmoids), 3, axis=1)
-        cell = forget * cell + admit * tf.tanh(candidate)
-        return emit * tf.tanh(cell), cell
+        both = tf.concat([row, hidden], axis=1)
+        return _stepped(both, weights, constant(bias[:sigmoids]), constant(bias[sigmoids:]), cell)
+
+    return stepped
+
+
+def gates(lstm: keras.layers.LSTM) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What a hidden state [batch, units] gives to the next step's gates, bias included: [batch, 4 * units]."""
+    _, recurrent, bias = _sigmoids_together(lstm)
+    return lambda hidden: tf.matmul(hidden, constant(recurrent)) + constant(bias)
+
+
+def gated_step(
+    lstm: keras.layers.LSTM,
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """The same step where `gates` of the hidden state are there already.
+
+    Row [batch, features], gates' first [batch, 3 * units] and last [batch, units], cell -> next hidden, next cell. Of
+    the weights it reads only those of the row: for 8 features and 64 units a ninth.
+    """
+    kernel, _, _ = _sigmoids_together(lstm)
+
+    def stepped(row: tf.Tensor, sigmoids: tf.Tensor, candidate: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return _stepped(row, kernel, sigmoids, candidate, cell)
 
     return stepped
 
@@ -68,12 +87,21 @@ def scaled_output(dense: keras.layers.Dense, scale: NDArray[np.float32]) -> Call
     return output
 
 
-def _sigmoids_together(lstm: keras.layers.LSTM) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One matrix [features + units, 4 * units] and bias, gates reordered from Keras's i, f, c, o to i, f, o, c."""
-    kernel, recurrent, bias = lstm.get_weights()
-    order = [0, 1, 3, 2]
-    weights = np.concatenate([kernel, recurrent])  # [features + units, 4 * units]
-    return _reordered(weights, order), _reordered(bias, order)
+def _stepped(
+    given: tf.Tensor, weights: NDArray[np.float32], sigmoids: tf.Tensor, candidate: tf.Tensor, cell: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Two products, so that onnxruntime makes each one operator with its sum and its activation."""
+    first = 3 * int(cell.shape[-1])
+    opened = tf.sigmoid(tf.matmul(given, constant(weights[:, :first])) + sigmoids)
+    proposed = tf.tanh(tf.matmul(given, constant(weights[:, first:])) + candidate)
+    admit, forget, emit = tf.split(opened, 3, axis=1)
+    cell = forget * cell + admit * proposed
+    return emit * tf.tanh(cell), cell
+
+
+def _sigmoids_together(lstm: keras.layers.LSTM) -> list[NDArray[np.float32]]:
+    """Kernel, recurrent kernel, bias, [..., 4 * units]: gates reordered from Keras's i, f, c, o to i, f, o, c."""
+    return [_reordered(weights, [0, 1, 3, 2]) for weights in lstm.get_weights()]
 
 
 def _reordered(weights: NDArray[np.float32], order: list[int]) -> NDArray[np.float32]:
