@@ -86,6 +86,7 @@ class Pipeline:
             work = self._decide(records, batch)
             for answers in self._inference.answer(work.rows, work.due):
                 self._publisher.publish(work, answers, received, batch)
+            self._publisher.hand_over(work, batch)
             self._inference.settle(is_backlog=len(records) >= self._kafka.poll_records_max)
             self._account(work, received)
             self._carries_wanted = self._inference.carries_wanted

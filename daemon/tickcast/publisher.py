@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import NamedTuple
 
+import msgspec
+
 from tickcast import records as wire
 from tickcast.bundle import Bundle
 from tickcast.clients import Client, Record
@@ -34,13 +36,14 @@ class Work(NamedTuple):
     due: list[bool]
 
 
-class _Sent(NamedTuple):
-    """One lot of answers, and when each of them was encoded and handed over."""
+class _Encoded(msgspec.Struct, gc=False):
+    """A forecast on its way: of the row at `row` of the work, by which path, and when it got how far."""
 
-    indices: list[int]
+    row: int
+    value: bytes
     path: wire.AnswerPath
-    sent_wall_ns: list[int]
-    handed_ns: list[int]
+    sent_wall_ns: int
+    handed_ns: int = 0
 
 
 class Publisher:
@@ -58,52 +61,62 @@ class Publisher:
         self._client = client
         self._instruments = instruments
         self._clock = clock
-        self._sent: list[_Sent] = []  # since the last `account`
+        self._encoded: list[_Encoded] = []  # since the last `hand_over`
+        self._sent: list[_Encoded] = []  # since the last `account`
 
     def publish(self, work: Work, answers: Answers, received: Received, batch: Batch) -> None:
-        """Send the forecast of each answer; one that is not finite makes its tick a dead letter."""
-        stages = self._instruments.stages
-        indices: list[int] = []
-        values: list[bytes] = []
-        sent_wall_ns: list[int] = []
+        """Encode the forecast of each answer; one that is not finite makes its tick a dead letter.
+
+        What took the finish path is handed over at once. The rest waits for `hand_over`: a backlog's forecasts make
+        few requests of the producer if they come within a moment.
+        """
         for index, forecast in zip(answers.indices, answers.forecasts.tolist(), strict=True):
             row, record = work.rows[index], work.records[index]
             if not isfinite(sum(forecast)):  # of float32 values: the sum of finite ones is finite
                 self.bury(record, NonFiniteForecast("the model's answer is not finite"), batch)
                 continue
             now_ns = self._clock.wall_ns()
-            values.append(self._encode(record, row.tick, forecast, answers.path, received.wall_ns, now_ns))
-            indices.append(index)
-            sent_wall_ns.append(now_ns)
-        stages.mark("encode")
-        handed_ns = []
+            value = self._encode(record, row.tick, forecast, answers.path, received.wall_ns, now_ns)
+            self._encoded.append(_Encoded(index, value, answers.path, now_ns))
+        self._instruments.stages.mark("encode")
+        if answers.path == "finish":
+            self.hand_over(work, batch)
+
+    def hand_over(self, work: Work, batch: Batch) -> None:
+        """Give what is encoded to the producer."""
+        encoded, self._encoded = self._encoded, []
         send, on_delivery = self._client.send, batch.on_delivery
-        batch.sent += len(values)
-        for index, value in zip(indices, values, strict=True):
-            record = work.records[index]
+        batch.sent += len(encoded)
+        for each in encoded:
+            record = work.records[each.row]
             headers = wire.source_headers(record.partition, record.offset)
-            send(self._output_topic, value, work.rows[index].tick.symbol.encode(), headers, on_delivery)
-            handed_ns.append(self._clock.monotonic_ns())
-        stages.mark("produce")
-        self._sent.append(_Sent(indices, answers.path, sent_wall_ns, handed_ns))
+            send(self._output_topic, each.value, work.rows[each.row].tick.symbol.encode(), headers, on_delivery)
+            each.handed_ns = self._clock.monotonic_ns()
+        self._sent += encoded
+        self._instruments.stages.mark("produce")
 
     def account(self, work: Work, received: Received) -> None:
         """Count what was published of `work`: once for a poll, when the forecasts are on their way."""
+        if not self._sent:
+            return
         instruments = self._instruments
-        for indices, path, sent_wall_ns, handed_ns in self._sent:
-            rows = [work.rows[index] for index in indices]
-            written_ms = [work.records[index].timestamp_ms for index in indices]
-            sent = zip(sent_wall_ns, rows, written_ms, strict=True)
-            since = [((now_ns - row.tick.event_time_ns) / 1e9, now_ns / 1e9 - ms / 1e3) for now_ns, row, ms in sent]
-            instruments.event_to_sent.observe([event_s for event_s, _ in since])
-            instruments.kafka_to_sent.observe([kafka_s for _, kafka_s in since])
-            instruments.received_to_handed.observe([(now_ns - received.monotonic_ns) / 1e9 for now_ns in handed_ns])
-            instruments.forecasts[path].add(len(indices))
-            # Sampled ticks of the same symbol received with it: so far ahead the forecast comes too late.
-            late = [row.window.sequence - 1 - row.position for row in rows]
-            if any(late):
-                instruments.count_expired(late)
+        rows = [work.rows[each.row] for each in self._sent]
+        written_ms = [work.records[each.row].timestamp_ms for each in self._sent]
+        sent_ns = [each.sent_wall_ns for each in self._sent]
+        paths = [each.path for each in self._sent]
+        to_handed_ns = [each.handed_ns - received.monotonic_ns for each in self._sent]
         self._sent = []
+        since_event_ns = [now_ns - row.tick.event_time_ns for now_ns, row in zip(sent_ns, rows, strict=True)]
+        since_written_ns = [now_ns - ms * 1_000_000 for now_ns, ms in zip(sent_ns, written_ms, strict=True)]
+        instruments.event_to_sent.observe([ns / 1e9 for ns in since_event_ns])
+        instruments.kafka_to_sent.observe([ns / 1e9 for ns in since_written_ns])
+        instruments.received_to_handed.observe([ns / 1e9 for ns in to_handed_ns])
+        for path, counter in instruments.forecasts.items():
+            counter.add(paths.count(path))
+        # Sampled ticks of the same symbol that were received with it: so far ahead the forecast comes too late.
+        late = [row.window.sequence - 1 - row.position for row in rows]
+        if any(late):
+            instruments.count_expired(late)
 
     def bury(self, record: Record, error: BadRecord, batch: Batch) -> None:
         """Send `record` to the dead-letter topic, with its reason."""
