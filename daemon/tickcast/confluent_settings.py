@@ -26,8 +26,8 @@ METADATA_AGE_MAX_MS = 30_000
 TOPIC_WAIT_MAX_MS = 5_000
 # A broker that was away is found again this soon; the library's default is 10 s.
 RECONNECT_PAUSE_MAX_MS = 1_000
-# A forecast alone is sent at once, and what comes while a request is on its way makes up the next one: with more of them
-# under way a backlog goes out in many small ones, at a tenth fewer ticks a second and half as much again for the broker.
+# A forecast alone is sent at once; what comes while a request is on its way makes up the next one. With more of them
+# under way a backlog goes out in many small ones: a tenth fewer ticks a second, half as much again for the broker.
 LINGER_MS = 0
 REQUESTS_UNDER_WAY_MAX = 1
 # What a broker takes by default. A dead letter of the longest value still fits.
