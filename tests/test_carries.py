@@ -31,11 +31,16 @@ class Desk:
         self.inference = Inference(self.engine, self.pool, self.carries, stages, threads)  # type: ignore[arg-type]
         self._offset = 0
         self.forecasts: list[tuple[str, float]] = []
+        self.paths: list[str] = []  # of the last poll
 
-    def poll(self, symbols: str, is_backlog: bool = False) -> list[str]:
-        """One poll with a tick of each of `symbols`; the path that each due one took, in the order of the ticks."""
+    def poll(self, symbols: str, is_backlog: bool = False, cut_after: int | None = None) -> list[str]:
+        """One poll with a tick of each of `symbols`; the path that each due one took, in the order of the ticks.
+
+        With `cut_after` there is a long silence after so many.
+        """
         rows: list[Row] = []
-        for symbol in symbols:
+        for number, symbol in enumerate(symbols):
+            self._offset += 100 if number == cut_after else 0
             value = float(self._offset**2 % 97)
             row = self.windows.decide(Tick(self._offset, symbol, self._offset, (value,))).row
             self._offset += 1
@@ -47,7 +52,8 @@ class Desk:
                 paths[index] = str(answers.path)
                 self.forecasts.append((rows[index].tick.symbol, forecast))
         self.inference.settle(is_backlog)
-        return [paths[index] for index in sorted(paths)]
+        self.paths = [paths[index] for index in sorted(paths)]
+        return self.paths
 
     def warm(self, symbols: str, ticks: int = 7) -> None:
         """Fill the windows, and fulfil every wish."""
@@ -137,6 +143,20 @@ def test_a_cut_voids_what_was_prepared(desk):
     desk.warm("A")
     desk._offset += 100
     assert [desk.poll("A") for _ in range(7)] == [[]] * 6 + [["window"]]
+
+
+def test_a_cut_in_the_middle_of_a_poll_ends_what_the_ladder_answers(desk):
+    rules = WindowRules(window=5, max_gap_s=1e-8)
+    plain = Desk(splits=False)
+    for each in (desk, plain):
+        each.windows = Windows(rules, COLUMNS, 1_000, 100)
+        each.warm("A")
+        each.poll("AAAA")
+        each.idle()
+        each.poll("A" * 16, cut_after=2)
+    assert desk.paths == ["finish"] * 2 + ["window"] * 8  # the other six fill the window anew
+    assert desk.forecasts == plain.forecasts
+    plain.board.close()
 
 
 def test_wishes_are_served_in_slices_oldest_first(desk):

@@ -22,6 +22,8 @@ WISHES_MAX = 10_000
 HEIGHT_MAX = 16
 # A ladder of which only the lower half was used for so many rows loses the upper half.
 ROWS_UNTIL_LOWERED = 1_000
+# A full pool is shrunk by one part in so many, so that it need not be counted again for each carry.
+ROOM_SHARE = 16
 
 
 class Ladder:
@@ -50,8 +52,8 @@ class Ladder:
         self.position += 1
 
     def replace(self, carries: Carry) -> None:
-        """What has become of the carries, one row on."""
-        self.carries = carries
+        """What has become of the carries, one row on: copied out of the run of many that made them."""
+        self.carries = [part.copy() for part in carries]
 
     def add(self, carry: Carry) -> None:
         """One more carry [1, ...] on top."""
@@ -99,7 +101,7 @@ class Carries:
         return ladder if ladder is not None and ladder.height and ladder.position == position else None
 
     def missed(self, window: SymbolWindow) -> None:
-        """A row of the window came for which there was no carry, though there was time to prepare it."""
+        """A row of the window came for which there was no carry: twice as many are wanted, for each such row."""
         ladder = self._ladders.get(window)
         if ladder is not None:
             ladder.missed(self._height_max)
@@ -174,6 +176,7 @@ class Carries:
         if self._held * carry_bytes <= self._bytes_max:
             return
         self._held = sum(max(1, ladder.height) for ladder in self._ladders.values())
-        while self._ladders and self._held * carry_bytes > self._bytes_max:
+        most = self._bytes_max // carry_bytes
+        while self._ladders and self._held > most - most // ROOM_SHARE:
             _, ladder = self._ladders.popitem(last=False)
             self._held -= max(1, ladder.height)

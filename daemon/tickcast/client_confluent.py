@@ -1,7 +1,7 @@
 """The fast Kafka client, confluent-kafka: librdkafka, in C, which comes with the extra `librdkafka`.
 
 Stages `poll`, `produce` and `commit` of the way of a tick; the contract is `clients.Client`. librdkafka's own threads
-keep up the membership, fetch and send; callbacks wait until `poll` or `send` serves them, on the loop's thread.
+keep up the membership, fetch and send; callbacks wait until `poll` serves them, on the loop's thread.
 """
 
 import logging

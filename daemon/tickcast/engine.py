@@ -113,7 +113,7 @@ class Engine:
         return self._placement.keep_warm_interval_ms
 
     def stay_warm(self) -> None:
-        """A run of one row for nobody, by the path that ticks take."""
+        """A run of one row for nobody."""
         if self.splits:
             self.finish(*self._idle)
         else:

@@ -25,6 +25,8 @@ HANDING_OVER_S = 100e-6
 # A tick that comes while carries are prepared waits for the run: several windows at once where that costs little more.
 SLICE_MAX = 8
 SLICE_COST_MAX = 2.0  # of a single window's
+# After publishing, the longest a tick waits for ladders to be taken on; to make them anew would take longer in all.
+CATCHING_UP_S_MAX = 500e-6
 
 Pairs = NDArray[np.float64]
 
@@ -49,6 +51,7 @@ class Inference:
         self._threads = threads
         self._lanes = ThreadPoolExecutor(threads, "window") if threads > 1 else None
         self._slice = _slice(engine) if engine.splits else 0
+        self._steps_max = _steps_max(engine) if engine.splits else 0
         self._climbed: list[tuple[SymbolWindow, Ladder]] = []
         self._behind: list[tuple[Ladder, Row]] = []  # ladders whose other carries have not taken in the row yet
         self._missed: list[SymbolWindow] = []
@@ -72,12 +75,14 @@ class Inference:
         """After publishing: what makes the next ticks' answers quick. In a backlog there is no time for it."""
         if self._unwritten:
             self._write()
-        if self._behind:
-            self._catch_up()
         if is_backlog:
+            self._missed += [row.window for _, row in self._behind]
+            self._behind = []
             for window in self._missed:
                 self._carries.forget(window)
         else:
+            if self._behind:
+                self._catch_up()
             for window in self._missed:
                 self._carries.missed(window)
                 self._carries.want(window)
@@ -106,8 +111,11 @@ class Inference:
         for index, row in enumerate(rows):
             window = row.window
             if window in met:
-                if window in ready and len(ready[window][1]) < ready[window][0].height and due[index]:
-                    ready[window][1].append(index)
+                if due[index] and (found := ready.get(window)) is not None:
+                    awaiting, indices = found
+                    # The next row just after the last: behind a gap the ladder is void, as is what lies after it.
+                    if len(indices) < awaiting.height and row.position == awaiting.position + len(indices):
+                        indices.append(index)
                 continue
             met.add(window)
             if due[index] and (ladder := self._carries.ladder(window, row.position)) is not None:
@@ -158,6 +166,16 @@ class Inference:
         self._stages.mark("push")
 
     def _catch_up(self) -> None:
+        """Take ladders one row on; what would hold up the next tick for too long is forgotten instead."""
+        steps = 0
+        behind: list[tuple[Ladder, Row]] = []
+        for ladder, row in self._behind:
+            steps += ladder.height
+            if behind and steps > self._steps_max:
+                self._carries.forget(row.window)
+            else:
+                behind.append((ladder, row))
+        self._behind = behind
         heights = [ladder.height for ladder, _ in self._behind]
         repeated = np.repeat(pairs([row for _, row in self._behind]), heights, axis=0)
         _, _, after = self._engine.step(repeated, _joined([ladder.carries for ladder, _ in self._behind]))
@@ -228,6 +246,14 @@ def _slice(engine: Engine) -> int:
     """Windows in one prefix run."""
     affordable_s = SLICE_COST_MAX * engine.costs.prefix_s(1)
     return max(n for n in range(1, SLICE_MAX + 1) if n == 1 or engine.costs.prefix_s(n) <= affordable_s)
+
+
+def _steps_max(engine: Engine) -> int:
+    """Carries that are taken one row on before the next poll."""
+    steps = 1
+    while engine.costs.finish_s(2 * steps) <= CATCHING_UP_S_MAX:
+        steps *= 2
+    return steps
 
 
 def pairs(rows: Sequence[Row]) -> Pairs:

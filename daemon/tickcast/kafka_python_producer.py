@@ -24,6 +24,8 @@ from tickcast.kafka_python_settings import SEND_BLOCK_MAX_MS, opened, producer_s
 
 # Keys whose hash is remembered: it takes longer than all else, and symbols come again and again.
 KEYS_REMEMBERED = 65_536
+# A symbol is shorter; a dead letter keeps the key it came with.
+KEY_REMEMBERED_BYTES_MAX = 1_000
 # Above this a record's size is worked out exactly; below it nothing can be too large.
 SURELY_SMALL_BYTES = 65_536
 
@@ -86,14 +88,17 @@ class Producer:
         partitions = self._cluster._partitions.get(topic)
         if partitions is None:  # a topic not sent to before
             self._producer._wait_on_metadata(topic, SEND_BLOCK_MAX_MS)
-            partitions = self._cluster._partitions[topic]
+            partitions = self._cluster._partitions.get(topic)
+        if not partitions:  # forgotten again meanwhile, or without any
+            raise errors.LeaderNotAvailableError(f"{topic}: no partitions are known")
         known, places = self._places.get(topic, (None, []))
         if known is not partitions:  # kafka-python makes a new mapping of what it hears of a topic
             places = [TopicPartition(topic, number) for number in sorted(partitions)]
             self._places[topic] = partitions, places
         if key is None:
             return places[self._producer._partition(topic, None, None, None, None, None)]
-        return places[(self._hash(key) & 0x7FFFFFFF) % len(places)]
+        hashed = self._hash(key) if len(key) <= KEY_REMEMBERED_BYTES_MAX else murmur2(key)
+        return places[(hashed & 0x7FFFFFFF) % len(places)]
 
     def _check_size(self, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         """Raises MessageSizeTooLargeError for what no request could hold."""

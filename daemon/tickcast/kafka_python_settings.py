@@ -4,13 +4,12 @@ Stages `poll` and `produce` of the way of a tick; used by `client_kafka_python` 
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from kafka import errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
-from kafka.serializer import Serializer
 
 from tickcast.config import KafkaConfig
 
@@ -28,17 +27,8 @@ SEND_BLOCK_MAX_MS = 1_000
 CONNECTION_IDLE_MAX_MS = 540_000
 PRODUCE_BATCH_BYTES = 65_536
 
-NULL: Final = object()  # stands for a value of None on its way through `KafkaProducer.send`
 
-
-class NullSerializer(Serializer):  # type: ignore[misc]  # kafka-python has no types
-    """Lets a record with neither key nor value through, which `KafkaProducer.send` refuses and Kafka does not."""
-
-    def serialize(self, topic: str, headers: object, data: Any) -> bytes | None:
-        return None if data is NULL else data
-
-
-class ClosingSocket(KafkaNetSocket):  # type: ignore[misc]
+class ClosingSocket(KafkaNetSocket):  # type: ignore[misc]  # kafka-python has no types
     """Connects directly, and closes the socket where that fails.
 
     kafka-python leaves that to the garbage collector, and tries again many times while a broker is away. What it offers
@@ -110,7 +100,6 @@ def producer_settings(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
         "linger_ms": 0,
         "batch_size": PRODUCE_BATCH_BYTES,
         "max_block_ms": SEND_BLOCK_MAX_MS,
-        "value_serializer": NullSerializer(),
     }
 
 

@@ -16,7 +16,7 @@ class KeepWarm:
         self._due_ns = clock.monotonic_ns() + self._interval_ns
 
     def turn(self, worked: bool) -> None:
-        """`worked`: whether this turn ran a graph."""
+        """`worked`: whether this turn had anything to do."""
         if not self._interval_ns:
             return
         now_ns = self._clock.monotonic_ns()

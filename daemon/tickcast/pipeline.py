@@ -1,7 +1,7 @@
 """The loop: the one place that knows every stage of the way of a tick.
 
 poll -> decode -> features -> windows.push -> schedule -> engine.run -> encode -> produce -> (acks) -> commit
-                                                     \\-> when there is nothing to answer: engine.prefix
+                                   then engine.step <-/           \\-> when there is nothing to answer: engine.prefix
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,9 @@ from tickcast.instruments import Instruments, Outcome
 from tickcast.ownership import Ownership
 from tickcast.partition_state import PartitionState
 from tickcast.publisher import Publisher, Received, Work
+
+# A poll that is full means a backlog, unless polls are so small that they are full without one.
+BACKLOG_MIN = 64
 
 
 class Tally(NamedTuple):
@@ -87,7 +90,7 @@ class Pipeline:
             for answers in self._inference.answer(work.rows, work.due):
                 self._publisher.publish(work, answers, received, batch)
             self._publisher.hand_over(work, batch)
-            self._inference.settle(is_backlog=len(records) >= self._kafka.poll_records_max)
+            self._inference.settle(is_backlog=len(records) >= max(self._kafka.poll_records_max, BACKLOG_MIN))
             self._account(work, received)
             self._carries_wanted = self._inference.carries_wanted
         elif self._carries_wanted:
