@@ -35,7 +35,10 @@ def facts(settings: Settings, delivery: str) -> dict[str, Any]:
         "load_and_reader": settings.load_client,
         "bundle": {"name": manifest.name, "version": manifest.version, "sha256": sha256, "family": manifest.family},
         "window": manifest.rules.window,
-        "model_cpu_us_per_tick": bench_kafka_model.cpu_us_per_tick(settings.bundle, inference),
+        # Known for whole windows only: a carried step depends on the state.
+        "model_cpu_us_per_tick": (
+            bench_kafka_model.cpu_us_per_tick(settings.bundle, inference) if inference.mode == "windowed" else None
+        ),
         "delivery": delivery,
     }
 
@@ -156,16 +159,17 @@ def _together(rounds: Sequence[Paced], stretch: str) -> Percentiles:
     return percentiles(np.concatenate([each.stretches[stretch] for each in rounds]))
 
 
-def _saturated_table(found: Mapping[str, Found], model_us: float) -> Table:
+def _saturated_table(found: Mapping[str, Found], model_us: float | None) -> Table:
     rows = []
     for client, each in found.items():
         middle = _median(each.saturated)
         rates = [bench_table.rate(middle[name]) for name in ("ticks_per_s", "ticks_per_s_min", "ticks_per_s_max")]
-        times_us = (middle["cpu_us_per_tick"], middle["cpu_us_per_tick"] - model_us)
-        rows.append([client, *rates, *(f"{time_us:.1f} us" for time_us in times_us)])
+        cpu_us: float = middle["cpu_us_per_tick"]
+        outside = "-" if model_us is None else f"{cpu_us - model_us:.1f} us"
+        rows.append([client, *rates, f"{cpu_us:.1f} us", outside])
     header = ["", "ticks/s", "least", "most", "CPU", "without model"]
-    title = f"topic full; the model by itself: {model_us:.1f} us of CPU a tick"
-    return bench_table.table(title, header, rows)
+    model = "" if model_us is None else f"; the model by itself: {model_us:.1f} us of CPU a tick"
+    return bench_table.table(f"topic full{model}", header, rows)
 
 
 def _stages_table(found: Mapping[str, Found]) -> Table:
