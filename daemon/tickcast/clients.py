@@ -118,7 +118,8 @@ class Client(Protocol):
     ) -> None:
         """Hand one record to the producer; `on_delivery` hears once, of its acknowledgement or its final failure.
 
-        Returns at once. The caller bounds what is outstanding. Raises BrokerError where the producer refuses it.
+        In a transaction a failure that sending again may heal is a TransactionAbortedError. Returns at once. The
+        caller bounds what is outstanding. Raises BrokerError where the producer refuses it.
         """
 
     def flush(self, timeout_s: float) -> bool:
@@ -127,14 +128,57 @@ class Client(Protocol):
     def commit(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:
         """Commit for the group. Raises OwnershipLostError when the group moved on, BrokerError without an answer."""
 
+    def begin_transaction(self) -> None:
+        """With `kafka.delivery = "exactly_once"`: what is sent from now on becomes visible together, or not at all.
+
+        In this mode nothing may be sent outside of a transaction. Before the client was made, whatever an earlier
+        process had left open under the same name was aborted, and that process fenced. Raises FencedError where
+        another process has this name now.
+        """
+
+    def commit_transaction(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:
+        """Commit `offsets` for the group and all that was sent since `begin_transaction`, together.
+
+        Raises TransactionAbortedError where it has to be aborted (a record that was not delivered, a group that moved
+        on); BrokerError without an answer in time: then nothing but the same call again may follow; FencedError where
+        another process has this name now. `flush` first: it is not waited for acknowledgements beyond `timeout_s`.
+        """
+
+    def abort_transaction(self, timeout_s: float) -> None:
+        """Nothing that was sent since `begin_transaction` becomes visible; `on_delivery` of the unanswered may hear.
+
+        Raises BrokerError without an answer in time (call again), FencedError where another process has this name now.
+        """
+
+    def last_committed(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, Committed | None]:
+        """As `committed`, without regard to transactions under way, whose offsets may still come to count."""
+
     def close(self, timeout_s: float) -> None:
-        """Revoke (the listener is called), leave, flush and close. Nothing may be called afterwards."""
+        """Revoke (the listener is called), leave, flush and close. Nothing may be called afterwards.
+
+        A transaction that is open then is aborted.
+        """
+
+
+class Fence(Protocol):
+    """Ends a former owner's transaction: a module-level function of a client's library, safe on any thread."""
+
+    def __call__(self, config: KafkaConfig, transactional_id: str) -> None:
+        """Abort what is open under `transactional_id` and fence the process that opened it, by a producer of its own.
+
+        Blocks for up to `config.request_timeout_ms`. Raises BrokerError without an answer.
+        """
 
 
 # Name in `kafka.client` -> module and class that fulfil `Client`; imported when chosen: an absent extra costs nothing.
 CLIENTS: dict[str, tuple[str, str]] = {
     "kafka-python": ("tickcast.client_kafka_python", "KafkaPythonClient"),
     "confluent-kafka": ("tickcast.client_confluent", "ConfluentClient"),
+}
+# Name in `kafka.client` -> module and function that fulfil `Fence`.
+FENCES: dict[str, tuple[str, str]] = {
+    "kafka-python": ("tickcast.kafka_python_transactions", "fence"),
+    "confluent-kafka": ("tickcast.confluent_transactions", "fence"),
 }
 # Name in `kafka.client` -> the extra that brings its library, where that does not come with tickcast.
 EXTRAS = {"confluent-kafka": "librdkafka"}
@@ -155,3 +199,15 @@ def connect(config: KafkaConfig, instance_id: str) -> Client:
         raise MissingExtraError(f"{needed}: pip install 'tickcast[{EXTRAS[config.client]}]'") from error
     client: Client = getattr(loaded, name)(config, instance_id)
     return client
+
+
+def transactional_id(config: KafkaConfig, instance_id: str) -> str:
+    """The name under which `instance_id` of this group opens transactions; the same after a restart."""
+    return f"tickcast.{config.group_id}.{instance_id}"
+
+
+def fence_of(config: KafkaConfig) -> Fence:
+    """The configured client's way to fence a former owner."""
+    module, name = FENCES[config.client]
+    fence: Fence = getattr(importlib.import_module(module), name)
+    return fence

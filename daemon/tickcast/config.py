@@ -40,11 +40,20 @@ class KafkaConfig(Section):
     group_id: str = Field(description="consumer group; daemons of one group share the partitions", min_length=1)
     instance_id: str = Field(
         "",
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
         description="static membership; differs between the daemons of a group; default: the configuration's `name`",
     )
     input_topics: tuple[TopicName, ...] = Field(description="topics with ticks", min_length=1)
     output_topic: TopicName = Field(description="topic for forecasts")
     dead_letter_topic: TopicName = Field(description="topic for records that are bad by themselves")
+    delivery: Literal["at_least_once", "exactly_once"] = Field(
+        "at_least_once",
+        description="`exactly_once`: forecasts, dead letters and offsets in transactions of `commit_interval_ms`, "
+        "seen by readers of committed records when each ends",
+    )
+    transaction_timeout_ms: Milliseconds = Field(
+        60_000, description="with `exactly_once`: the longest a transaction may be open before the cluster aborts it"
+    )
     start: Literal["latest", "earliest"] | int = Field(
         "latest",
         description="where a group without a committed offset starts: `latest`, `earliest` or epoch milliseconds",

@@ -10,6 +10,8 @@
     +-- BrokerError           the Kafka cluster refused or stayed silent
     |   +-- RefusedError          the cluster's last word: authorisation, fencing, an unknown version
     |   +-- DeliveryError         a record was finally not delivered: the process must end without commit
+    |   +-- TransactionAbortedError  the open transaction must be aborted; its records may go again in another one
+    |   +-- FencedError           another process has this one's name: this one must end
     |   +-- OwnershipLostError    the group gave this member's partitions away
     |   +-- OffsetOutOfRangeError the topic no longer holds the record that comes next
     +-- BadRecord             one input record is bad by itself; it goes to the dead-letter topic
@@ -68,6 +70,16 @@ class RefusedError(BrokerError):
 
 class DeliveryError(BrokerError):
     """A record was finally not delivered; nothing after the last commit may be committed."""
+
+    retriable = False
+
+
+class TransactionAbortedError(BrokerError):
+    """The open transaction cannot be committed; aborted, its records may be sent again in another one."""
+
+
+class FencedError(BrokerError):
+    """Another process produces under this one's name; nothing this one does counts any more."""
 
     retriable = False
 
