@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick check format docs bench-peers clean
+.PHONY: help setup demo test test-quick check format docs bench-peers chaos soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +27,11 @@ test: setup ## all tests, on the real broker too
 test-quick: setup ## the tests that need no broker, in under a minute
 	$(BIN)/python -m pytest -m 'not broker and not slow'
 
-check: setup ## style, types, and what the other checks cannot see
+check: setup ## style, types, known vulnerabilities of what is installed (where the package index names them)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tests/dependency_audit.py constraints.txt
 
 format: setup ## put the code into its form
 	$(BIN)/ruff check --fix .
@@ -41,6 +42,13 @@ docs: setup ## the README's tables and the example configuration, as the code ha
 
 bench-peers: setup ## one job on tickcast and on stream frameworks, quarter of an hour; ROUNDS= TICKS= RUN_SECONDS= SYSTEMS=a,b
 	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m bench.peers
+
+chaos: setup ## kill, stop and cut off daemons and broker under load, 25 minutes; CLIENT= DELIVERY= SCENARIO= KILLS= SEED= RATE=
+	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m chaos.matrix
+
+soak: setup ## half an hour under load, then a million bad records; DURATION_S= RATE= CLIENT= DELIVERY=
+	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m chaos.soak
+	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m chaos.fuzz
 
 clean: ## remove what make made
 	rm -rf .venv .bench demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,13 +4,16 @@ from collections.abc import Callable
 
 import check_client_group
 import check_client_records
+import check_client_transactions
 from client_bench import Bench
 from tickcast.broker import Broker
 from tickcast.clients import CLIENTS
 
 CHECKS: dict[str, Callable[[Bench], None]] = {
     name.removeprefix("check_"): check
-    for name, check in sorted((vars(check_client_records) | vars(check_client_group)).items())
+    for name, check in sorted(
+        (vars(check_client_records) | vars(check_client_group) | vars(check_client_transactions)).items()
+    )
     if name.startswith("check_")
 }
 

@@ -79,6 +79,7 @@ class Bench:
         self.broker = broker
         self.topic = topic
         self.group = f"group-{uuid.uuid4().hex[:12]}"
+        self.kafka: dict[str, object] = {}  # settings that differ from the defaults, of every client made from now on
         self._name = name
         self._numbers = itertools.count()
         self._open: list[Client] = []
@@ -93,6 +94,7 @@ class Bench:
                 "output_topic": "unused",
                 "dead_letter_topic": "unused",
                 "request_timeout_ms": request_timeout_ms,
+                **self.kafka,
             }
         )
 
@@ -154,11 +156,11 @@ def others_producer(bench: Bench, **settings: object) -> Iterator[kafka.KafkaPro
 
 
 @contextmanager
-def transaction(bench: Bench) -> Iterator[kafka.KafkaProducer]:
-    """A transactional producer with a transaction begun; the check ends it."""
+def transaction(bench: Bench, transactional_id: str = "") -> Iterator[kafka.KafkaProducer]:
+    """A transactional producer, not one of ours, with a transaction begun; the check ends it."""
     producer = kafka.KafkaProducer(
         bootstrap_servers=bench.broker.bootstrap_servers,
-        transactional_id=uuid.uuid4().hex,
+        transactional_id=transactional_id or uuid.uuid4().hex,
         transaction_timeout_ms=60_000,
     )
     try:

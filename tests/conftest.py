@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from daemons import DaemonProcess, Job
 from hypothesis import HealthCheck, settings
+from secured_broker import SecuredBroker
 from tickcast.broker import Broker
 from tickcast.errors import MissingExtraError
 
@@ -28,7 +29,7 @@ settings.load_profile("tickcast")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for the broker carries its mark, so that `-m "not broker"` runs all that needs no Java."""
     for item in items:
-        if "broker" in getattr(item, "fixturenames", ()):
+        if {"broker", "secured_broker"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.broker)
 
 
@@ -37,6 +38,18 @@ def broker() -> Iterator[Broker]:
     """One Kafka for the whole session: tests keep apart by their own topics and groups."""
     broker = Broker()
     try:
+        broker.start()
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def secured_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
+    """One Kafka for the whole session that asks for certificates and passwords."""
+    try:
+        broker = SecuredBroker(tmp_path_factory.mktemp("secured"))
         broker.start()
     except MissingExtraError as error:
         pytest.skip(str(error))

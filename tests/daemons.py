@@ -71,6 +71,11 @@ class DaemonProcess:
         """The loop's process."""
         return self._process.pid
 
+    @property
+    def status(self) -> int | None:
+        """Its exit status, None while it runs."""
+        return self._process.poll()
+
     def text(self) -> str:
         """What it wrote to standard error so far."""
         return self.log_path.read_text()
@@ -214,11 +219,11 @@ class Job:
             found[records.source_of(record.headers)].append(records.decode(record.value))
         return dict(found)
 
-    def audit(self) -> dict[str, Any]:
-        """What `tickcast audit --to end` says of all partitions together."""
+    def audit(self, **sections: Mapping[str, Any]) -> dict[str, Any]:
+        """What `tickcast audit --to end` says of all partitions together; `sections` as for `config`."""
         printed = io.StringIO()
         with redirect_stdout(printed), pytest.raises(SystemExit) as ended:
-            main(["audit", "--config", str(self.config("audit")), "--to", "end", "--json"])
+            main(["audit", "--config", str(self.config("audit", **sections)), "--to", "end", "--json"])
         whole: dict[str, Any] = json.loads(printed.getvalue())["total"]
         assert ended.value.code == (0 if whole["adds_up"] else 1)
         return whole

@@ -23,6 +23,7 @@ SCALE = np.array([0.01, 0.015, 0.03])
 SMALL = FamilySettings(units=12, second_units=8, attention_units=10)
 RULES = WindowRules(window=16, max_gap_s=30.0)
 TICKS = 3_000
+SEED = 1  # of the first weights, and the version
 
 
 class Exported(NamedTuple):
@@ -32,31 +33,31 @@ class Exported(NamedTuple):
     bundle: Path
 
 
-def export(family: str, folder: Path) -> Exported:
+def export(family: str, folder: Path, rules: WindowRules = RULES, seed: int = SEED) -> Exported:
     """The model of `family` in `folder`, with its first weights: what is compared is the arithmetic, not its worth."""
-    rows = _rows()
-    keras.utils.set_random_seed(7)
+    rows = _rows(rules)
+    keras.utils.set_random_seed(seed)
     features = TickFeatures().adapt(rows.pairs(np.arange(len(rows))))
-    model = families.build(family, RULES.window, features, len(HORIZONS), SCALE, SMALL)
+    model = families.build(family, rules.window, features, len(HORIZONS), SCALE, SMALL)
     card = ModelCard(
         name=family,
-        version="1",
+        version=str(seed),
         family=family,
         settings=SMALL,
-        rules=RULES,
+        rules=rules,
         horizons=HORIZONS,
         target_scale=float(np.sqrt(np.square(SCALE).mean())),
     )
-    ends = rows.ends(RULES.window, max(HORIZONS))
+    ends = rows.ends(rules.window, max(HORIZONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Keras converting its variables for numpy 2
-        runs = validation_runs.chosen(rows, ends, RULES.window)
-        model_card.save(model, card, rows.windows(ends[::20], RULES.window), folder / f"{family}.keras", runs)
+        runs = validation_runs.chosen(rows, ends, rules.window)
+        model_card.save(model, card, rows.windows(ends[::20], rules.window), folder / f"{family}.keras", runs)
         written = bundle_writer.write(draft_trained(folder / f"{family}.keras"), folder / family)
     return Exported(model, written.folder)
 
 
-def _rows() -> Rows:
+def _rows(rules: WindowRules) -> Rows:
     """Rows of a market like the one that tests feed."""
     books = [json.loads(message.value or b"") for message in feeds.ticks(TICKS, seed=99)]
     symbols = sorted({book["symbol"] for book in books})
@@ -68,6 +69,6 @@ def _rows() -> Rows:
         values=np.array([[book[column] for column in BOOK_COLUMNS] for book in books], np.float64),
         sequence=np.zeros(len(books), np.int64),
     )
-    rows = dataset.cut(ticks, RULES)
+    rows = dataset.cut(ticks, rules)
     assert rows.columns == (*BOOK_COLUMNS, SECONDS_SINCE_PREVIOUS)
     return rows

@@ -1,10 +1,10 @@
 """A Kafka of one process in memory: fulfils `tickcast.clients.Client`, so that the pipeline can be tested alone."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Mapping, Sequence
 
 from tickcast.clients import Committed, Headers, OffsetRange, OnDelivery, Partition, RebalanceListener, Record
-from tickcast.errors import BrokerError, DeliveryError
+from tickcast.errors import BrokerError, DeliveryError, TransactionAbortedError
 
 
 class MemoryCluster:
@@ -14,6 +14,7 @@ class MemoryCluster:
         self.topics: dict[Partition, list[Record]] = defaultdict(list)
         self.committed: dict[Partition, Committed] = {}
         self.commits: list[dict[Partition, Committed]] = []
+        self.unstable: dict[Partition, int] = defaultdict(int)  # records of open transactions behind the end
 
     def append(self, partition: Partition, value: bytes | None, key: bytes | None = None, skip: int = 0) -> None:
         """Write a record, `skip` offsets after the previous one (compaction and transactions leave such holes)."""
@@ -34,13 +35,19 @@ class MemoryClient:
         self.cluster = cluster
         self.sent: list[tuple[str, bytes | None, bytes | None, Headers]] = []
         self.paused: set[Partition] = set()
-        self.failing: BrokerError | None = None
+        self.failing: BrokerError | None = None  # what becomes of records from now on
+        self.refusing: BrokerError | None = None  # what `send` raises from now on
         self._owned = list(partitions)
         self._positions: dict[Partition, int] = {}
         self._waiting: list[OnDelivery] = []
         self._acknowledges = acknowledges
         self._listener: RebalanceListener | None = None
         self._told = False
+        # What readers of committed records see, and what a transaction under way holds.
+        self.visible: list[tuple[str, bytes | None, bytes | None, Headers]] = []
+        self.transaction: list[tuple[str, bytes | None, bytes | None, Headers]] | None = None
+        self.commit_answers: deque[BrokerError | None] = deque()  # to the next calls of `commit_transaction`
+        self.commits_unheard = False  # a transaction is committed even where the answer is an error
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
         self._listener = listener
@@ -84,6 +91,9 @@ class MemoryClient:
     def end_offsets(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, int]:
         return {p: self.cluster.end(p) for p in partitions}
 
+    def high_watermarks(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        return {p: self.cluster.end(p) + self.cluster.unstable[p] for p in partitions}
+
     def offsets_for_time(
         self, partitions: Collection[Partition], timestamp_ms: int, timeout_s: float
     ) -> dict[Partition, int | None]:
@@ -98,7 +108,11 @@ class MemoryClient:
     def send(
         self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
     ) -> None:
+        if self.refusing is not None:
+            raise self.refusing
         self.sent.append((topic, value, key, headers))
+        if self.transaction is not None:
+            self.transaction.append((topic, value, key, headers))
         self._waiting.append(on_delivery)
         if self._acknowledges:
             self.acknowledge()
@@ -126,7 +140,67 @@ class MemoryClient:
         self.cluster.committed.update(offsets)
         self.cluster.commits.append(dict(offsets))
 
+    def begin_transaction(self) -> None:
+        assert self.transaction is None, "one transaction at a time"
+        self.transaction = []
+
+    def commit_transaction(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:
+        answer = self.commit_answers.popleft() if self.commit_answers else None
+        assert self.transaction is not None
+        if answer is None or self.commits_unheard:
+            self.visible += self.transaction
+            self.transaction = [] if answer is not None else None  # asked again, it has nothing more to add
+            self.commit(offsets, timeout_s)
+        if answer is not None:
+            raise answer
+
+    def abort_transaction(self, timeout_s: float) -> None:
+        assert self.transaction is not None
+        self.transaction = None
+        waiting, self._waiting = self._waiting, []
+        for on_delivery in waiting:
+            on_delivery(TransactionAbortedError("aborted"))
+
+    def last_committed(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, Committed | None]:
+        return self.committed(partitions, timeout_s)
+
     def close(self, timeout_s: float) -> None:
         assert self._listener is not None
         if self._told:
             self._listener.revoked(self._owned)
+
+
+class MemoryReader:
+    """Reads windows back; fulfils `tickcast.clients.Reader`. At most `records_max` at once, whatever is asked for."""
+
+    def __init__(self, cluster: MemoryCluster, records_max: int = 1_000_000) -> None:
+        self.closed = False
+        self.failures: deque[BrokerError] = deque()  # what the next polls raise
+        self._cluster = cluster
+        self._records_max = records_max
+        self._positions: dict[Partition, int] = {}
+
+    def assign(self, partition: Partition, offset: int) -> None:
+        self._positions[partition] = offset
+
+    def drop(self, partition: Partition) -> None:
+        del self._positions[partition]
+
+    def poll(self, timeout_s: float, records_max: int) -> list[Record]:
+        assert not self.closed
+        if self.failures:
+            raise self.failures.popleft()
+        polled: list[Record] = []
+        most = min(records_max, self._records_max)
+        for partition, at in self._positions.items():
+            found = [r for r in self._cluster.topics[partition] if r.offset >= at][: most - len(polled)]
+            polled += found
+            is_end = len(polled) < most
+            self._positions[partition] = self._cluster.end(partition) if is_end else found[-1].offset + 1 if found else at
+        return polled
+
+    def reached(self, partition: Partition) -> int:
+        return self._positions[partition]
+
+    def close(self) -> None:
+        self.closed = True

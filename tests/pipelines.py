@@ -3,22 +3,20 @@
 from typing import Any
 
 from manual_clock import ManualClock
-from memory_client import MemoryClient
+from memory_client import MemoryClient, MemoryReader
 from tickcast import codec
+from tickcast.assembly import Assembly
 from tickcast.board import Board
 from tickcast.board_reader import BoardReader
-from tickcast.carried_inference import CarriedInference
-from tickcast.carries import Carries
 from tickcast.config import Config
-from tickcast.deliveries import Deliveries
-from tickcast.inference import Inference
-from tickcast.instruments import Instruments
-from tickcast.ownership import Ownership
-from tickcast.pipeline import Pipeline
-from tickcast.publisher import Publisher
-from tickcast.row_pool import RowPool
+from tickcast.model import Model
 from toy_carried import ToyCarried
 from toy_engine import ToyEngine
+
+
+def model_of(config: Config, engine: ToyEngine, carried: ToyCarried | None = None) -> Model:
+    """What a reload would have loaded."""
+    return Model(engine, carried, codec.decoder(config.input, engine.bundle.manifest.record_columns))  # type: ignore[arg-type]
 
 
 def config_with(**sections: Any) -> Config:
@@ -49,35 +47,34 @@ class Line:
     ) -> None:
         self.clock = ManualClock()
         self.client = client
-        manifest = engine.bundle.manifest
         self.board = Board.create(self.clock)
-        instruments = Instruments(self.board, self.clock, config.kafka.input_topics, manifest.horizons)
-        self.deliveries = Deliveries(self.clock)
-        rows = RowPool(manifest.rules.window, manifest.features)
-        carries = Carries(engine, rows, config.inference.carries_bytes_max)  # type: ignore[arg-type]
-        self.ownership = Ownership(
-            config, manifest, client, self.deliveries, instruments, self.clock, lambda: None, carries.clear
-        )
-        inference: Inference | CarriedInference
-        if carried is None:
-            inference = Inference(engine, rows, carries, instruments.stages, config.inference.threads)  # type: ignore[arg-type]
-        else:
-            inference = CarriedInference(engine, carried, rows, instruments.stages)  # type: ignore[arg-type]
-        self.pipeline = Pipeline(
+        self.fenced: list[str] = []
+        self.readers: list[MemoryReader] = []
+        self._read_at_once = config.kafka.poll_records_max  # whatever the machine: tests choose it
+        self.assembly = Assembly(
             config,
+            model_of(config, engine, carried),
             client,
-            codec.decoder(config.input, manifest.record_columns),
-            inference,
-            Publisher(config, engine.bundle, client, instruments, self.clock),
-            self.ownership,
-            self.deliveries,
-            instruments,
+            self.board,
             self.clock,
+            lambda: None,
+            fence=self.fenced.append,
+            open_reader=self._open_reader,
         )
-        client.subscribe(config.kafka.input_topics, self.ownership)
+        self.pipeline, self.ownership = self.assembly.pipeline, self.assembly.ownership
+        self.commits, self.deliveries = self.assembly.commits, self.assembly.deliveries
+        self._taken_up = False
+
+    def _open_reader(self) -> MemoryReader:
+        self.readers.append(MemoryReader(self.client.cluster, self._read_at_once))
+        return self.readers[-1]
 
     def turn(self, turns: int = 1) -> None:
-        """So many turns of the loop, a second apart."""
+        """So many turns of the loop, a second apart; before the first of all, one that takes the partitions up."""
+        if not self._taken_up:
+            self._taken_up = True
+            self.pipeline.turn()
+            self.clock.advance(1.0)
         for _ in range(turns):
             self.pipeline.turn()
             self.clock.advance(1.0)

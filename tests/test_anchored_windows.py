@@ -8,12 +8,16 @@ from tickcast.anchored_windows import AnchoredWindows
 from tickcast.manifest import WindowRules
 from tickcast.windows import Row, SymbolWindow, Tick
 
-Step = tuple[int, str, int]  # offsets to the next tick, symbol, milliseconds
+Step = tuple[int, str, int, bool]  # offsets to the next tick, symbol, milliseconds, whether its market state resets
 
 # A few symbols, so that not every offset is needed by one of them.
 steps = st.sampled_from(["A", "AAAAB", "ABC"]).flatmap(
     lambda symbols: st.lists(
-        st.tuples(st.integers(1, 2), st.sampled_from(symbols), st.integers(-1, 7)), min_size=10, max_size=60
+        st.tuples(
+            st.integers(1, 2), st.sampled_from(symbols), st.integers(-1, 7), st.sampled_from([False] * 9 + [True])
+        ),
+        min_size=10,
+        max_size=60,
     )
 )
 rules = st.builds(
@@ -58,9 +62,9 @@ class Followed:
 
 def _log(given_steps: list[Step]) -> list[Tick]:
     offset, time_ns, log = 0, 0, []
-    for skip, symbol, milliseconds in given_steps:
+    for skip, symbol, milliseconds, resets in given_steps:
         offset, time_ns = offset + skip, time_ns + milliseconds * 1_000_000
-        log.append(Tick(offset, symbol, time_ns, (0.0,)))
+        log.append(Tick(offset, symbol, time_ns, (0.0,), market="halted" if resets else None, cuts=resets))
     return log
 
 

@@ -2,12 +2,15 @@
 
 import contextlib
 import json
+import os
 
 import models
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from pydantic import ValidationError
-from tickcast import bundle
+from tickcast import bundle, bundle_files
 from tickcast.bundle import Golden
 from tickcast.errors import BundleError
 from tickcast.manifest import Manifest, digest
@@ -109,12 +112,48 @@ def test_a_graph_outside_of_the_folder_is_refused(folder, file):
         bundle.load(folder)
 
 
-def test_weights_in_another_file_are_refused(folder):
-    data = (folder / "window.onnx").read_bytes() + b"\x6a\x0c\x0a\x08location\x12\x00"
+def put_graph(folder, model):
+    """Replace the window graph, with a hash that holds."""
+    data = model.SerializeToString()
     (folder / "window.onnx").write_bytes(data)
     sha256 = bundle.hashlib.sha256(data).hexdigest()
     rewrite(folder, lambda tree: tree["graphs"]["window"].update(sha256=sha256))
+
+
+def test_weights_in_another_file_are_refused(folder):
+    model = onnx.load(folder / "window.onnx")
+    tensor = model.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../weights.bin")
+    tensor.ClearField("raw_data")
+    put_graph(folder, model)
     with pytest.raises(BundleError, match=r"window\.onnx: keeps weights in another file"):
+        bundle.load(folder)
+
+
+def test_operators_that_are_not_onnx_s_own_are_refused_before_onnxruntime_sees_them(folder, monkeypatch):
+    model = onnx.load(folder / "window.onnx")
+    model.graph.node[0].domain = "com.microsoft"
+    put_graph(folder, model)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", None)
+    with pytest.raises(BundleError, match=r"window\.onnx: uses operators of the domain 'com\.microsoft'"):
+        bundle.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("limit", "name"),
+    [("MANIFEST_BYTES_MAX", "manifest.json"), ("GRAPH_BYTES_MAX", "window.onnx"), ("ARRAYS_BYTES_MAX", "golden.npz")],
+)
+def test_a_file_longer_than_it_may_be_is_not_read_to_its_end(folder, monkeypatch, limit, name):
+    monkeypatch.setattr(bundle_files, limit, (folder / name).stat().st_size - 1)
+    with pytest.raises(BundleError, match=f"{name}: longer than"):
+        bundle.load(folder)
+
+
+def test_a_pipe_in_a_file_s_place_is_refused_and_not_waited_for(folder):
+    (folder / "window.onnx").unlink()
+    os.mkfifo(folder / "window.onnx")
+    with pytest.raises(BundleError, match=r"window\.onnx: no regular file"):
         bundle.load(folder)
 
 

@@ -1,6 +1,8 @@
 """A bundle is written whole, certified, or not at all; models of others are bundled too."""
 
 import dataclasses
+import os
+import stat
 
 import models
 import numpy as np
@@ -24,6 +26,17 @@ def test_a_bundle_reads_back_as_it_was_written(draft, tmp_path):
     assert written.manifest.certificate.graphs[0].error_max > 0
     assert written.manifest.tools.keys() >= {"tickcast", "onnxruntime", "tensorflow", "keras", "tf2onnx", "onnx"}
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize(("umask", "folder", "file"), [(0, 0o755, 0o644), (0o022, 0o755, 0o644), (0o077, 0o700, 0o600)])
+def test_nobody_else_may_write_a_bundle_and_the_umask_is_kept_to(draft, tmp_path, umask, folder, file):
+    before = os.umask(umask)
+    try:
+        bundle_writer.write(draft, tmp_path / "bundle")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "bundle").stat().st_mode) == folder
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "bundle").iterdir()} == {file}
 
 
 def test_failed_parity_writes_nothing(draft, tmp_path):

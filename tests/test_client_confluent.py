@@ -6,8 +6,15 @@ from collections.abc import Callable, Collection, Iterator
 import pytest
 from client_bench import Bench, Unreadable, others_producer, publish, until
 from tickcast.broker import Broker
-from tickcast.clients import Committed, Partition
-from tickcast.errors import BrokerError, OwnershipLostError
+from tickcast.clients import Committed, Partition, fence_of, transactional_id
+from tickcast.errors import (
+    BrokerError,
+    DeliveryError,
+    FencedError,
+    OwnershipLostError,
+    RefusedError,
+    TransactionAbortedError,
+)
 
 pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
 
@@ -15,6 +22,7 @@ from confluent_kafka import KafkaError
 from tickcast.confluent_errors import refusal
 from tickcast.confluent_producer import ConfluentProducer
 from tickcast.confluent_settings import consumer_settings, producer_settings
+from tickcast.confluent_transactions import delivery_failure
 
 
 @pytest.fixture
@@ -58,6 +66,42 @@ def test_both_clients_share_one_group_and_read_each_other_s_commits(bench: Bench
     until(lambda: len(third.client.assignment()) == len(second.client.assignment()) == 2, second, third)
     publish(second.client, topic, *(b"" for _ in range(20)), key=None)
     until(lambda: len(second.records) + len(third.records) >= len(values) - len(first.records) + 20, second, third)
+
+
+def test_both_clients_read_what_the_other_has_committed_in_a_transaction(bench: Bench, other: Bench) -> None:
+    topic, output = bench.topic(partitions=2), bench.topic()
+    bench.kafka = other.kafka = {"delivery": "exactly_once"}
+    first = bench.joined(topic, instance_id="librdkafka")
+    second = other.member(topic, instance_id="kafka-python")
+    until(lambda: len(first.client.assignment()) == len(second.client.assignment()) == 1, first, second)
+    expected = {}
+    for member, note in ((first, "of librdkafka: \u00e4"), (second, "of kafka-python: \u00e4" * 3)):
+        (partition,) = member.client.assignment()
+        expected[partition] = Committed(len(note), note)
+        member.client.begin_transaction()
+        publish(member.client, output, note.encode())
+        member.client.commit_transaction({partition: expected[partition]}, 10.0)
+    for member in (first, second):
+        assert member.client.committed(expected, 10.0) == expected
+        assert member.client.last_committed(expected, 10.0) == expected
+
+
+def test_each_client_fences_the_other_under_the_same_name(bench: Bench, other: Bench) -> None:
+    output = bench.topic()
+    bench.kafka = other.kafka = {"delivery": "exactly_once"}
+    for mine, theirs in ((bench, other), (other, bench)):
+        before = mine.client("same")
+        before.begin_transaction()
+        publish(before, output, b"lost")
+        after = theirs.client("same")
+        with pytest.raises(FencedError):
+            before.commit_transaction({}, 10.0)
+        after.begin_transaction()
+        publish(after, output, b"seen")
+        after.commit_transaction({}, 10.0)
+    reader = bench.joined(output)
+    until(lambda: len(reader.records) == 2, reader)
+    assert [record.value for record in reader.records] == [b"seen"] * 2
 
 
 def test_same_key_goes_to_the_same_partition_whichever_client_sends(bench: Bench, other: Bench) -> None:
@@ -123,6 +167,74 @@ def test_settings_that_must_not_be_left_to_the_library(bench: Bench) -> None:
     assert consumer["allow.auto.create.topics"] is False
     assert producer["enable.idempotence"] is True
     assert 3 * int(consumer["heartbeat.interval.ms"]) <= int(consumer["session.timeout.ms"])
+
+
+def test_transactions_change_nothing_for_those_who_have_none(bench: Bench) -> None:
+    config = bench.config("ticks")
+    without = producer_settings(config, "me")
+    assert "transactional.id" not in without
+    exactly_once = {"delivery": "exactly_once", "transaction_timeout_ms": 20_000, "delivery_timeout_ms": 120_000}
+    with_them = producer_settings(config.model_copy(update=exactly_once), "me")
+    changed = {key: value for key, value in with_them.items() if without.get(key) != value}
+    assert changed == {
+        "transactional.id": f"tickcast.{bench.group}.me",
+        "transaction.timeout.ms": 20_000,
+        "message.timeout.ms": 20_000,
+        "socket.timeout.ms": 20_000,
+    }
+
+
+def test_shortest_transaction_timeout_is_one_that_librdkafka_takes(bench: Bench) -> None:
+    bench.kafka = {"delivery": "exactly_once", "commit_interval_ms": 1, "transaction_timeout_ms": 2}
+    client = bench.client()
+    client.begin_transaction()
+    publish(client, bench.topic(), b"one")
+    client.commit_transaction({}, 10.0)
+
+
+def test_transaction_timeout_beyond_the_cluster_s_is_refused(bench: Bench) -> None:
+    bench.kafka = {"delivery": "exactly_once", "transaction_timeout_ms": 3_600_000}
+    with pytest.raises(RefusedError, match="timeout"):
+        bench.client()
+
+
+def test_fatal_error_of_the_producer_comes_out_of_poll_and_of_everything_after_it(bench: Bench) -> None:
+    output = bench.topic()
+    bench.kafka = {"delivery": "exactly_once"}
+    client = bench.client("same")
+    client.begin_transaction()
+    publish(client, output, b"before")
+    config = bench.config()
+    fence_of(config)(config, transactional_id(config, "same"))
+    heard: list[BrokerError | None] = []
+    client.send(output, b"after", b"key", [], heard.append)
+    with pytest.raises(FencedError):
+        until(lambda: client.poll(0.1, 1))
+    with pytest.raises(FencedError):
+        client.send(output, b"after", b"key", [], heard.append)
+    for end in (client.abort_transaction, lambda timeout_s: client.commit_transaction({}, timeout_s)):
+        with pytest.raises(FencedError):
+            end(1.0)
+    bench.close(client)
+    assert [type(error) for error in heard] == [FencedError]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (KafkaError._PURGE_QUEUE, TransactionAbortedError),
+        (KafkaError._PURGE_INFLIGHT, TransactionAbortedError),
+        (KafkaError._MSG_TIMED_OUT, TransactionAbortedError),
+        (KafkaError.MSG_SIZE_TOO_LARGE, DeliveryError),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, DeliveryError),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, DeliveryError),
+        (KafkaError.INVALID_RECORD, DeliveryError),
+        (KafkaError.INVALID_PRODUCER_EPOCH, FencedError),
+        (KafkaError._FENCED, FencedError),
+    ],
+)
+def test_failed_delivery_says_whether_another_transaction_may_help(code: int, kind: type[BrokerError]) -> None:
+    assert type(delivery_failure("forecasts", KafkaError(code))) is kind
 
 
 def test_full_queue_is_refused_after_a_while(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

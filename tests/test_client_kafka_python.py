@@ -18,7 +18,7 @@ from tickcast.clients import Committed, Partition
 from tickcast.errors import BrokerError, OwnershipLostError, RefusedError
 from tickcast.kafka_python_errors import answering
 from tickcast.kafka_python_membership import Note
-from tickcast.kafka_python_settings import consumer_settings, producer_settings
+from tickcast.kafka_python_settings import consumer_settings, producer_settings, transactional_settings
 
 
 @pytest.fixture
@@ -113,6 +113,10 @@ def test_settings_that_must_not_be_left_to_the_library(bench: Bench) -> None:
     assert producer["enable_idempotence"] is True
     assert consumer["allow_auto_create_topics"] is producer["allow_auto_create_topics"] is False
     assert 3 * consumer["heartbeat_interval_ms"] <= consumer["session_timeout_ms"]
+    transactional = transactional_settings(config.model_copy(update={"transaction_timeout_ms": 7_000}), "name")
+    assert transactional["transactional_id"] == "name"
+    assert transactional["transaction_timeout_ms"] == 7_000
+    assert not transactional.keys() & producer.keys()
 
 
 def test_error_that_heals_by_itself_is_not_raised_by_poll(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from tickcast.broker import Broker
 from tickcast.clients import Headers, OffsetRange, OnDelivery, Partition, Record
 from tickcast.config import KafkaConfig
 from tickcast.errors import BrokerError, DeliveryError
-from tickcast.kafka_python_batches import Batch
+from tickcast.kafka_python_batches import Accumulator, Batch
 from tickcast.kafka_python_producer import Producer
 from tickcast.topic_reader import TopicReader
 
@@ -114,6 +114,41 @@ def test_each_record_of_a_batch_hears_its_own_error() -> None:
     batch.complete_exceptionally(worse, lambda index: error if index == 2 else worse)
     assert heard.of == [(0, worse), (1, worse), (2, error), (3, worse)]
     assert heard.topics == [PLACE.topic]
+
+
+def test_records_are_heard_of_even_where_the_library_cannot_say_what_became_of_them() -> None:
+    def cannot_say(index: int) -> BaseException:
+        raise AttributeError("description")
+
+    heard = Heard()
+    filled(heard).complete_exceptionally(errors.UnknownError(), cannot_say)
+    assert [(number, type(error)) for number, error in heard.of] == [(n, errors.UnknownError) for n in range(4)]
+
+    parted = filled(heard)
+    parted.part()
+    for part in parted._record_futures:
+        other = Batch(PLACE, 65_536, heard.answered)
+        part.rebind(other.produce_future, 0)
+        other.complete_exceptionally(errors.UnknownError(), cannot_say)
+    assert len(heard.of) == 8
+
+
+@pytest.mark.parametrize(
+    ("error", "heard_of"),
+    [
+        (errors.MessageSizeTooLargeError(), errors.TransactionAbortedError),
+        (errors.TopicAuthorizationFailedError(), errors.TopicAuthorizationFailedError),
+    ],
+)
+def test_records_of_an_aborted_transaction_do_not_bear_the_blame_for_another(
+    error: errors.KafkaError, heard_of: type[errors.KafkaError]
+) -> None:
+    heard = Heard()
+    accumulator = Accumulator()
+    assert accumulator.hand(PLACE, None, b"", [], heard.callback(0), heard.answered)
+    accumulator.abort_undrained_batches(error)
+    assert [(number, type(found)) for number, found in heard.of] == [(0, heard_of)]
+    assert not accumulator.has_incomplete
 
 
 def test_batch_that_is_given_up_tells_every_record() -> None:

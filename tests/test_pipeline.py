@@ -176,7 +176,10 @@ def test_a_turn_that_breaks_off_commits_nothing_of_it_on_the_way_out(fails):
     def fail(*_: object) -> None:
         raise BrokerError("refused")
 
-    setattr(*((engine, "features") if fails == "run" else (client, "send")), fail)
+    if fails == "run":
+        engine.features = fail
+    else:
+        client.refusing = BrokerError("refused")
     with pytest.raises(BrokerError):
         line.turn()
     client.close(1.0)

@@ -35,7 +35,7 @@ from tickcast.board import Board
 from tickcast.clock import SystemClock
 from tickcast.config import HttpConfig
 from tickcast.sidecar import Sidecar
-sidecar = Sidecar.start(Board.create(SystemClock()), HttpConfig(port=0))
+sidecar = Sidecar.start(Board.create(SystemClock()), HttpConfig(port=0), 60)
 print(sidecar.pid, flush=True)
 time.sleep(600)
 """
@@ -50,7 +50,7 @@ def board() -> Iterator[Board]:
 
 @pytest.fixture(scope="module")
 def sidecar(board: Board) -> Iterator[Sidecar]:
-    sidecar = Sidecar.start(board, HttpConfig(port=0, live_timeout_ms=60_000))
+    sidecar = Sidecar.start(board, HttpConfig(port=0, live_timeout_ms=60_000), 60)
     yield sidecar
     sidecar.stop()
 
@@ -164,15 +164,16 @@ def test_a_slow_client_does_not_block_others_and_is_cut_off(sidecar: Sidecar, as
             connection.close()
 
 
-def test_more_clients_than_there_is_room_for_are_turned_away_at_once(sidecar: Sidecar) -> None:
+def test_who_asks_for_nothing_makes_room_for_who_does(sidecar: Sidecar, ask: Ask) -> None:
     address = urlsplit(sidecar.url)
     assert address.hostname is not None
     assert address.port is not None
     clients = [socket.create_connection((address.hostname, address.port)) for _ in range(CONNECTIONS_MAX + 8)]
     try:
-        assert readable(clients[-1], 1.0)
-        assert clients[-1].recv(1) == b""
-        assert psutil.Process(sidecar.pid).num_threads() <= CONNECTIONS_MAX + 2
+        assert readable(clients[0], 1.0)
+        assert clients[0].recv(1) == b""
+        assert ask("/livez")[0] == 200
+        assert psutil.Process(sidecar.pid).num_threads() <= 2 * CONNECTIONS_MAX + 3
     finally:
         for client in clients:
             client.close()
@@ -211,17 +212,17 @@ def test_a_port_in_use_is_a_configuration_error_that_names_it(board: Board, side
     port = urlsplit(sidecar.url).port
     assert port is not None
     with pytest.raises(ConfigurationError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use"):
-        Sidecar.start(board, HttpConfig(port=port))
+        Sidecar.start(board, HttpConfig(port=port), 60)
 
 
 def test_a_host_that_is_not_ours_is_a_configuration_error(board: Board) -> None:
     with pytest.raises(ConfigurationError, match=r"cannot listen on 192\.0\.2\.1:0: "):
-        Sidecar.start(board, HttpConfig(host="192.0.2.1", port=0))
+        Sidecar.start(board, HttpConfig(host="192.0.2.1", port=0), 60)
 
 
 def test_ipv6_loopback(board: Board) -> None:
     try:
-        sidecar = Sidecar.start(board, HttpConfig(host="::1", port=0))
+        sidecar = Sidecar.start(board, HttpConfig(host="::1", port=0), 60)
     except ConfigurationError as error:
         pytest.skip(f"no IPv6 here: {error}")
     try:
@@ -231,7 +232,7 @@ def test_ipv6_loopback(board: Board) -> None:
 
 
 def test_stopping_ends_the_child_and_its_socket(board: Board) -> None:
-    sidecar = Sidecar.start(board, HttpConfig(port=0))
+    sidecar = Sidecar.start(board, HttpConfig(port=0), 60)
     sidecar.check()
     sidecar.stop()
     sidecar.stop()
@@ -241,7 +242,7 @@ def test_stopping_ends_the_child_and_its_socket(board: Board) -> None:
 
 
 def test_the_child_serves_on_when_the_whole_group_is_told_to_stop(board: Board) -> None:
-    sidecar = Sidecar.start(board, HttpConfig(port=0))
+    sidecar = Sidecar.start(board, HttpConfig(port=0), 60)
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             os.kill(sidecar.pid, number)
@@ -252,7 +253,7 @@ def test_the_child_serves_on_when_the_whole_group_is_told_to_stop(board: Board) 
 
 
 def test_a_child_that_died_is_noticed(board: Board) -> None:
-    sidecar = Sidecar.start(board, HttpConfig(port=0))
+    sidecar = Sidecar.start(board, HttpConfig(port=0), 60)
     os.kill(sidecar.pid, signal.SIGKILL)
     os.waitid(os.P_PID, sidecar.pid, os.WEXITED | os.WNOWAIT)
     with pytest.raises(TickcastError, match=f"pid {sidecar.pid}.* ended with status -9"):

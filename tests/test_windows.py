@@ -9,12 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tickcast.manifest import WindowRules
 from tickcast.row_pool import RowPool
-from tickcast.windows import Tick, Windows
+from tickcast.windows import MarketState, Tick, Windows
 
 GRID = 3
 
 steps = st.lists(
-    st.tuples(st.integers(1, 2), st.sampled_from("ABC"), st.integers(-2, 7), st.integers(0, 1), st.integers(0, 2)),
+    st.tuples(
+        st.integers(1, 2),
+        st.sampled_from("ABC"),
+        st.integers(-2, 7),
+        st.integers(0, 1),
+        st.integers(0, 2),
+        st.sampled_from(["", "", "", "", "skip", "reset"]),
+    ),
     max_size=40,
 )
 rules = st.builds(
@@ -49,7 +56,7 @@ class Fast:
     def step(self, tick: oracle.Tick) -> Seen:
         decision = self.windows.decide(_tick(tick))
         if decision.row is None:
-            return Seen(decision.fate, ())
+            return Seen("off_market" if tick.market else decision.fate, ())
         window = decision.row.window
         self.rows.push([decision.row], np.array([[tick.offset]], np.float32))
         held = self.rows.newest([window], window.count)
@@ -69,15 +76,17 @@ def _window_rules(given_rules: oracle.Rules) -> WindowRules:
 
 
 def _tick(tick: oracle.Tick) -> Tick:
-    return Tick(tick.offset, tick.symbol, tick.event_time * 1_000_000, (float(tick.value),), tick.sequence)
+    state: MarketState | None = "crossed" if tick.market else None
+    value, cuts = float(tick.value), tick.market == "reset"
+    return Tick(tick.offset, tick.symbol, tick.event_time * 1_000_000, (value,), tick.sequence, state, cuts)
 
 
-def _log(given_steps: list[tuple[int, str, int, int, int]]) -> list[oracle.Tick]:
+def _log(given_steps: list[tuple[int, str, int, int, int, str]]) -> list[oracle.Tick]:
     offset = time = 0
     log = []
-    for do, symbol, dt, value, sequence in given_steps:
+    for do, symbol, dt, value, sequence, market in given_steps:
         offset, time = offset + do, time + dt
-        log.append(oracle.Tick(offset, symbol, time, value, sequence))
+        log.append(oracle.Tick(offset, symbol, time, value, sequence, market))
     return log
 
 
@@ -108,6 +117,32 @@ def test_a_rebuild_from_any_allowed_start_goes_on_as_if_never_stopped(given_step
             for tick in log:
                 if tick.offset >= n:
                     assert rebuilt.step(tick) == facts[tick.offset][1], (n, start, tick)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps, rules)
+def test_a_tick_that_a_market_state_skips_is_as_if_it_had_never_come(given_steps, given_rules):
+    log = [tick._replace(market=tick.market and "skip") for tick in _log(given_steps)]
+    dirty, clean = Fast(given_rules), Fast(given_rules)
+    for tick in log:
+        seen = dirty.step(tick)
+        assert tick.market or clean.step(tick) == seen
+
+
+def test_a_market_state_that_resets_lets_no_window_reach_over_it():
+    windows = Fast(oracle.Rules(window=2, replay_records_max=100))
+    log = [oracle.Tick(offset, "A", offset, 0, 0, "reset" if offset == 5 else "") for offset in range(10)]
+    seen = [windows.step(tick) for tick in log]
+    assert [each.fate for each in seen[4:]] == ["forecast", "off_market", "warming", "warming", "warming", "forecast"]
+    assert seen[9].rows == (8.0, 9.0)
+    assert windows.windows.replay_from(10) == 6
+
+
+def test_a_reset_of_a_symbol_never_seen_changes_nothing():
+    windows = Fast(oracle.Rules(window=2, replay_records_max=100))
+    windows.step(oracle.Tick(0, "A", 0, 0, 0))
+    windows.step(oracle.Tick(1, "B", 1, 0, 0, "reset"))
+    assert (len(windows.windows), windows.windows.replay_from(2)) == (1, 0)
 
 
 def test_replay_from_is_the_oldest_offset_a_window_rests_on():

@@ -18,6 +18,8 @@ class ToyEngine:
         golden = Golden(np.zeros((1, 1, 1)), np.zeros((1, 2), np.float32), np.array(["real"]))
         self.bundle = Bundle(None, manifest, SHA256, {}, golden)  # type: ignore[arg-type]
         self.batch_max = 32
+        self.provider = "cpu"
+        self.uncaptured: list[str] = []
         self.splits = splits
         self.carry_grows = False
         linear = {1: 1e-4, 100: 1e-2}  # made-up seconds: twice as many rows, twice the time

@@ -14,6 +14,7 @@ class Tick(NamedTuple):
     event_time: int
     value: int  # stands for the columns that `on_change` watches
     sequence: int
+    market: str = ""  # skip | reset, by the topic's rule for the market state it shows
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,14 @@ class Windows:
         self.rules, self.symbols = rules, {}
 
     def step(self, tick: Tick) -> tuple[str, tuple[Row, ...]]:
-        """(fate, window): fate is forecast, warming, duplicate, late or unsampled."""
+        """(fate, window): fate is forecast, warming, duplicate, late, unsampled or off the market.
+
+        Off the market: as if the tick had never come; with `reset`, as if its symbol had not either.
+        """
+        if tick.market:
+            if tick.market == "reset":
+                self.symbols.pop(tick.symbol, None)
+            return "off_market", ()
         r = self.rules
         self._forget(tick.offset)
         s = self.symbols.get(tick.symbol)

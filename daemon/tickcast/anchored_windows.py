@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from tickcast.manifest import WindowRules
-from tickcast.windows import NO_OFFSET, Anchor, Decision, Row, Tick, Windows
+from tickcast.windows import NO_OFFSET, Anchor, Decision, Row, SymbolWindow, Tick, Windows
 
 
 class AnchoredWindows(Windows):
@@ -70,11 +70,10 @@ class AnchoredWindows(Windows):
         self._anchor_needs[place] = NO_OFFSET if is_void else row.window.oldest
         return "void" if is_void else "yes"
 
-    def _drop_longest_silent(self) -> None:
-        place = next(iter(self._symbols.values())).place
-        if place < len(self._anchored_until):
-            self._anchored_until[place] = 0
-        super()._drop_longest_silent()
+    def _drop(self, window: SymbolWindow) -> None:
+        if window.place < len(self._anchored_until):
+            self._anchored_until[window.place] = 0
+        super()._drop(window)
 
     def _make_room(self, places: int) -> None:
         more = max(2 * len(self._anchored_until), places) - len(self._anchored_until)

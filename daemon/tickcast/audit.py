@@ -6,15 +6,17 @@ windows module, and compares it with what lies in the output and dead-letter top
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tickcast import codec, records, symbols
+from tickcast import codec, gaps, records, symbols
 from tickcast.clients import OffsetRange, Partition, Record
 from tickcast.codec import Decoder
 from tickcast.config import Config
 from tickcast.errors import BadRecord, NonFiniteForecast
+from tickcast.gaps import Gaps
 from tickcast.manifest import Manifest
 from tickcast.partition_state import windows_of
 
@@ -34,21 +36,25 @@ class Account:
     missing: int = 0  # ticks without the forecast or dead letter that they should have
     doubled: int = 0  # forecasts and dead letters beyond the first of a tick
     unexpected: int = 0  # forecasts and dead letters of ticks that should have none
+    miscounted: int = 0  # forecasts whose `skipped_before` does not agree with the others
     skipped_by_reason: dict[str, int] = field(default_factory=dict)
 
     @property
     def adds_up(self) -> bool:
         """Whether every tick has met its fate, once."""
         accounted = self.forecasts + self.warming + self.skipped + self.dead_letters
-        return self.ticks == accounted and not (self.missing or self.doubled or self.unexpected)
+        return self.ticks == accounted and not (self.missing or self.doubled or self.unexpected or self.miscounted)
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return {**asdict(self), "adds_up": self.adds_up}
 
 
+COUNTS = tuple(each.name for each in fields(Account) if each.name != "skipped_by_reason")
+
+
 class PartitionAudit:
-    """One input partition: first every tick, then every forecast and dead letter, then `account`."""
+    """One input partition: first every tick, then every dead letter, then every forecast, then `account`."""
 
     def __init__(self, config: Config, manifest: Manifest, audited: OffsetRange) -> None:
         self.audited = audited
@@ -60,32 +66,40 @@ class PartitionAudit:
         self._forecasts = np.zeros(length, np.uint16)
         self._dead_letters = np.zeros(length, np.uint16)
         self._fates: Counter[str] = Counter()
+        self._gaps = Gaps(audited, config.lag.on_stale == "skip") if config.lag.skips else None
 
     def tick(self, record: Record) -> None:
         """The next record of the partition; those before the audited range only fill the windows."""
-        fate = self._fate(record)
         at = record.offset - self.audited.first
+        fate = self._fate(record, at)
         if at < 0:
             return
         self._fates[fate] += 1
         self._expected[at] = {"forecast": FORECAST, "dead_letter": DEAD_LETTER}.get(fate, OTHER)
 
-    def forecast(self, offset: int) -> None:
-        """A forecast that names `offset` as its source."""
-        self._count(self._forecasts, offset)
-
     def dead_letter(self, offset: int, reason: str) -> None:
         """A dead letter that names `offset` as its source."""
-        self._count(self._dead_letters, offset)
-        at = offset - self.audited.first
-        if reason == NonFiniteForecast.reason and 0 <= at < len(self._expected) and self._expected[at] == FORECAST:
+        at = self._count(self._dead_letters, offset)
+        if reason == NonFiniteForecast.reason and at is not None and self._expected[at] == FORECAST:
             self._expected[at] = DEAD_LETTER  # the rules cannot know what the model answers
+            if self._gaps is not None:
+                self._gaps.letter(at)
+
+    def forecast(self, offset: int, value: bytes | None) -> None:
+        """A forecast that names `offset` as its source."""
+        at = self._count(self._forecasts, offset)
+        if self._gaps is not None and at is not None:
+            self._gaps.forecast(at, gaps.read(value or b""))
 
     def account(self) -> Account:
         """The partition's account."""
         wants_forecast, wants_letter = self._expected == FORECAST, self._expected == DEAD_LETTER
         forecast_there, letter_there = self._forecasts > 0, self._dead_letters > 0
         skipped = {fate: n for fate, n in self._fates.items() if fate not in ("forecast", "warming", "dead_letter")}
+        if self._gaps is not None:
+            verdict = self._gaps.verdict(forecast_there)
+            skipped |= {reason: n for reason, marks in verdict._asdict().items() if (n := int(marks.sum()))}
+            wants_forecast &= ~(verdict.passed_over | verdict.unconfirmed)
         doubles = [np.maximum(counts.astype(np.int64) - 1, 0) for counts in (self._forecasts, self._dead_letters)]
         return Account(
             ticks=self._fates.total(),
@@ -96,20 +110,29 @@ class PartitionAudit:
             missing=int((wants_forecast & ~forecast_there).sum() + (wants_letter & ~letter_there).sum()),
             doubled=int(doubles[0].sum() + doubles[1].sum()),
             unexpected=int((forecast_there & ~wants_forecast).sum() + (letter_there & ~wants_letter).sum()),
+            miscounted=0 if self._gaps is None else self._gaps.miscounted,
             skipped_by_reason=skipped,
         )
 
-    def _fate(self, record: Record) -> str:
+    def _fate(self, record: Record, at: int) -> str:
         try:
             tick = self._decoder.decode(record)
         except BadRecord:
             return "dead_letter"
-        return self._windows.decide(tick).fate if self._has_model(tick.symbol) else "no_model"
+        if not self._has_model(tick.symbol):
+            return "no_model"
+        decision = self._windows.decide(tick)
+        if self._gaps is not None and decision.row is not None:
+            self._gaps.row(at, decision.row)
+        return decision.fate
 
-    def _count(self, counts: "np.ndarray[tuple[int], np.dtype[np.uint16]]", offset: int) -> None:
+    def _count(self, counts: NDArray[np.uint16], offset: int) -> int | None:
+        """Count one that names `offset`; where it is in the audited range, if at all."""
         at = offset - self.audited.first
-        if 0 <= at < len(counts):
-            counts[at] += 1
+        if not 0 <= at < len(counts):
+            return None
+        counts[at] += 1
+        return at
 
 
 def audit(
@@ -123,19 +146,20 @@ def audit(
     """The account of each partition of `audited`.
 
     `ticks` begin `replay_records_max` offsets before each audited range, or at the oldest one kept. Raises KeyError or
-    ValueError for an output record whose headers name no source.
+    ValueError for an output record whose headers name no source; where ticks may be skipped because of the clock also
+    msgspec.DecodeError for one that is no forecast.
     """
     partitions = {partition: PartitionAudit(config, manifest, held) for partition, held in audited.items()}
     for record in ticks:
         partitions[record.partition].tick(record)
-    for record in forecasts:
-        source, offset = records.source_of(record.headers)
-        if source in partitions:
-            partitions[source].forecast(offset)
     for record in dead_letters:
         source, offset = records.source_of(record.headers)
         if source in partitions:
             partitions[source].dead_letter(offset, dict(record.headers)[records.HEADER_REASON].decode())
+    for record in forecasts:
+        source, offset = records.source_of(record.headers)
+        if source in partitions:
+            partitions[source].forecast(offset, record.value)
     return {partition: one.account() for partition, one in partitions.items()}
 
 
@@ -144,7 +168,7 @@ def total(accounts: Iterable[Account]) -> Account:
     whole, reasons = Account(), Counter[str]()
     for account in accounts:
         reasons.update(account.skipped_by_reason)
-        for name in ("ticks", "forecasts", "warming", "skipped", "dead_letters", "missing", "doubled", "unexpected"):
+        for name in COUNTS:
             setattr(whole, name, getattr(whole, name) + getattr(account, name))
     whole.skipped_by_reason = dict(reasons)
     return whole

@@ -163,6 +163,10 @@ class BenchClient:
         """See `Client`: a fresh group."""
         return dict.fromkeys(partitions)
 
+    def last_committed(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, Committed | None]:
+        """See `Client`: a fresh group."""
+        return dict.fromkeys(partitions)
+
     def offset_range(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, OffsetRange]:
         """See `Client`."""
         return {partition: OffsetRange(0, self._fill.ticks) for partition in partitions}
@@ -170,6 +174,10 @@ class BenchClient:
     def end_offsets(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, int]:
         """See `Client`."""
         return {partition: self._first_offset + len(self._records) for partition in partitions}
+
+    def high_watermarks(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """See `Client`."""
+        return self.end_offsets(partitions, 0.0)
 
     def offsets_for_time(
         self, partitions: Collection[Partition], timestamp_ms: int, timeout_s: float
@@ -200,6 +208,17 @@ class BenchClient:
 
     def commit(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:
         """See `Client`."""
+
+    def begin_transaction(self) -> None:
+        """See `Client`. Nobody reads what is handed over: when it becomes visible makes no difference."""
+
+    def commit_transaction(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:
+        """See `Client`."""
+        self._acknowledge()
+
+    def abort_transaction(self, timeout_s: float) -> None:
+        """See `Client`. What was handed over stays noted: it is the loop's work that is measured."""
+        self._acknowledge()
 
     def close(self, timeout_s: float) -> None:
         """See `Client`."""

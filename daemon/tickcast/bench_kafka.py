@@ -45,6 +45,7 @@ class Settings:
     partitions: int
     ticks: int  # measured in each round
     seed: int
+    delivery: str = "at_least_once"  # of the daemon; an echo has one only
     overrides: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # of the daemon's configuration
 
 
@@ -128,6 +129,8 @@ class _Job:
             return self._subjects[name]
         overrides = self._settings.overrides
         kafka = {"bootstrap_servers": self._cluster.bootstrap_servers, "client": self._client}
+        if kind == "daemon":
+            kafka["delivery"] = self._settings.delivery
         sections = {**overrides, "kafka": {**kafka, **overrides.get("kafka", {})}}
         subject = subjects.subject(kind, self._folder, name, self._settings.bundle, sections)
         for topic in _topics(subject):

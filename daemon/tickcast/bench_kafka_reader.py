@@ -27,6 +27,8 @@ READY = "ready"
 POLL_S = 0.1
 RECORDS_MAX = 2_000
 TIMEOUT_S = 30.0
+# At the end, so long without a record means that there are no more.
+QUIET_S = 2.0
 PATHS: tuple[AnswerPath | None, ...] = (None, *get_args(AnswerPath))  # None: an echo's, which is a tick
 
 
@@ -103,13 +105,20 @@ class Reader:
             self.records.append((now_ns, record))
 
     def finish(self) -> None:
-        """Read all that is there now. Raises BrokerError where that takes too long."""
+        """Read all that is there now. Raises BrokerError where that takes too long.
+
+        The end of a transaction takes an offset that is no record: where the last ones may be that, nothing more comes.
+        """
         ends = self._client.end_offsets(list(self._next), TIMEOUT_S)
-        deadline_s = time.monotonic() + TIMEOUT_S
+        deadline_s, moved_s, before = time.monotonic() + TIMEOUT_S, time.monotonic(), len(self.records)
         while any(self._next[partition] < end for partition, end in ends.items()):
+            self.step()
+            if len(self.records) > before:
+                moved_s, before = time.monotonic(), len(self.records)
+            if time.monotonic() - moved_s > QUIET_S:
+                return
             if time.monotonic() > deadline_s:
                 raise BrokerError(f"the end of the topic was not reached within {TIMEOUT_S:g} s")
-            self.step()
 
     def assigned(self, partitions: Collection[Partition]) -> None:
         """See `RebalanceListener`."""

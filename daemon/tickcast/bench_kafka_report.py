@@ -23,7 +23,7 @@ from tickcast.config import InferenceConfig
 RATIOS = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "max": "max"}
 
 
-def facts(settings: Settings, delivery: str) -> dict[str, Any]:
+def facts(settings: Settings) -> dict[str, Any]:
     """What the figures were taken on."""
     manifest, sha256 = manifests.read(settings.bundle)
     inference = InferenceConfig.model_validate(settings.overrides.get("inference", {}))
@@ -39,7 +39,7 @@ def facts(settings: Settings, delivery: str) -> dict[str, Any]:
         "model_cpu_us_per_tick": (
             bench_kafka_model.cpu_us_per_tick(settings.bundle, inference) if inference.mode == "windowed" else None
         ),
-        "delivery": delivery,
+        "delivery": settings.delivery,
     }
 
 

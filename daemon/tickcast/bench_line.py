@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tickcast.assembly import assemble
+from tickcast import model
+from tickcast.assembly import Assembly
 from tickcast.bench_client import DEAD_LETTER_TOPIC, OUTPUT_TOPIC, PARTITION, BenchClient
 from tickcast.bench_load import Feed, Message
 from tickcast.bench_sessions import SessionWatch
@@ -59,7 +60,7 @@ class Line:
     """One bundle under load. `fill` first; then as many runs as wanted."""
 
     def __init__(self, bundle: Bundle, inference: InferenceConfig, feed: Feed, sequence: bool, clock: Clock) -> None:
-        """`sequence`: the ticks carry sequence numbers. Raises as `Engine` and `assemble` do."""
+        """`sequence`: the ticks carry sequence numbers. Raises as `Engine` and `model.around` do."""
         self.bundle = bundle
         self.feed = feed
         self._clock = clock
@@ -73,7 +74,9 @@ class Line:
         self._board = StageBoard.create(clock)
         self._client = BenchClient(clock, self._fill)
         config = _config(bundle, inference, self._fill.ticks, sequence)
-        self._pipeline, self._ownership = assemble(config, self._engine, self._client, self._board, clock, _nothing)
+        ready = model.around(self._engine, config)
+        assembly = Assembly(config, ready, self._client, self._board, clock, _nothing)
+        self._pipeline, self._ownership = assembly.pipeline, assembly.ownership
 
     def fill(self) -> int:
         """Fill every window, silently; how many bytes the process grew by."""

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import kafka.errors
 
@@ -45,12 +45,13 @@ JAVA_OPTIONS = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 )
 
+PROTOCOLS = "listener.security.protocol.map"
 SETTINGS: dict[str, str] = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    PROTOCOLS: "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     "auto.create.topics.enable": "false",  # a mistyped topic name is an error
     "group.initial.rebalance.delay.ms": "0",  # 3 s by default: a whole group is not waited for
     "offsets.topic.num.partitions": "1",  # 50 by default, each created and loaded at the first commit
@@ -65,18 +66,36 @@ SETTINGS: dict[str, str] = {
 }
 
 
+class Listener(NamedTuple):
+    """One more port for clients, of loopback like the first, for which a free one is best chosen beforehand.
+
+    `advertised` is the `host:port` that whoever asks there is told to use; empty: the port itself.
+    """
+
+    port: int
+    protocol: str = "PLAINTEXT"
+    advertised: str = ""
+
+
 class Broker(Cluster):
     """One Kafka node. `with Broker() as broker:` starts it, waits until it answers, and stops it at the end.
 
     `port` 0 takes a free one. `data` is a folder that outlives the broker; without it everything is temporary.
-    `settings` are added to, or replace, those of `SETTINGS`.
+    `settings` are added to, or replace, those of `SETTINGS`. `listeners` are further ones, by name.
     """
 
-    def __init__(self, port: int = 0, data: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        data: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+        listeners: Mapping[str, Listener] | None = None,
+    ) -> None:
         super().__init__("")
         self._asked_port = port
         self._data = data
         self._settings = {**SETTINGS, **(settings or {})}
+        self._listeners = dict(listeners or {})
         self._port = port
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -109,7 +128,8 @@ class Broker(Cluster):
             raise BrokerError(f"the broker is running already, on {self.bootstrap_servers}")
         java, jars = kafka_jars.java(), kafka_jars.jars()
         try:
-            self._folder = self._data or Path(tempfile.mkdtemp(prefix="tickcast-broker-"))
+            if self._folder is None:  # else it was killed
+                self._folder = self._data or Path(tempfile.mkdtemp(prefix="tickcast-broker-"))
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / "tmp").mkdir(exist_ok=True)
             command = [str(java), *JAVA_OPTIONS, f"-Djava.io.tmpdir={self._folder / 'tmp'}"]
@@ -134,6 +154,15 @@ class Broker(Cluster):
         if self._folder is not None and self._data is None:
             shutil.rmtree(self._folder)
         self._folder = None
+
+    def kill(self) -> None:
+        """End Kafka by SIGKILL. The next `start` takes up the same folder, on the same port."""
+        if self._process is None:
+            raise BrokerError("the broker is not running")
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        self._asked_port = self._port
 
     def check(self) -> None:
         """Raise BrokerError, with the end of its log, if Kafka has ended by itself."""
@@ -168,10 +197,16 @@ class Broker(Cluster):
 
     def _write_properties(self, controller_port: int) -> Path:
         assert self._folder is not None
+        more = self._listeners.items()
+        own = f"PLAINTEXT://{self.bootstrap_servers}"
+        protocols = [f"{name}:{listener.protocol}" for name, listener in more]
+        addresses = [f"{name}://{HOST}:{listener.port}" for name, listener in more]
+        advertised = [f"{name}://{listener.advertised or f'{HOST}:{listener.port}'}" for name, listener in more]
         properties = {
             **self._settings,
-            "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{HOST}:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
+            PROTOCOLS: ",".join([self._settings[PROTOCOLS], *protocols]),
+            "listeners": ",".join([own, f"CONTROLLER://{HOST}:{controller_port}", *addresses]),
+            "advertised.listeners": ",".join([own, *advertised]),
             "controller.quorum.voters": f"{self._settings['node.id']}@{HOST}:{controller_port}",
             "log.dirs": str(self._folder / "data"),
         }

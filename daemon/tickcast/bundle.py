@@ -5,8 +5,6 @@ The bytes that are hashed are the bytes that are used. Whether the graphs comput
 
 import hashlib
 import io
-import os
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tickcast import bundle_files, onnx_wire
 from tickcast.errors import BundleError
 from tickcast.manifest import (
     CARRIED_GOLDEN_NAME,
@@ -29,9 +28,7 @@ from tickcast.manifest import (
 # The promise of every bundle; a manifest may promise more, not less.
 TOLERANCE_MAX = 1e-5
 
-# How a graph says that its weights lie in another file: the key of an `external_data` entry, as protobuf writes it.
-EXTERNAL_DATA = b"\x0a\x08location"
-
+GRAPH_SUFFIX = ".onnx"
 GOLDEN_ARRAYS = ("forecast", "kind", "ticks")
 
 
@@ -73,8 +70,6 @@ class Bundle:
 
 def load(folder: Path) -> Bundle:
     """Read and check the bundle in `folder`. Raises BundleError naming every problem at once."""
-    if (folder / MANIFEST_NAME).is_symlink():
-        raise BundleError(f"{folder / MANIFEST_NAME}: a symbolic link")
     manifest, sha256 = read(folder)
     problems = [*_interface_problems(manifest), *_folder_problems(folder, manifest)]
     contents: dict[str, bytes] = {}
@@ -83,8 +78,6 @@ def load(folder: Path) -> Bundle:
             contents[name] = _content(folder / name, expected)
         except BundleError as error:
             problems.append(str(error))
-    outside = sorted(g.file for g in manifest.graphs.values() if EXTERNAL_DATA in contents.get(g.file, b""))
-    problems += [f"{name}: keeps weights in another file" for name in outside]
     golden = {
         name: _golden(name, contents[name], expected, problems)
         for name, expected in _golden_expected(manifest).items()
@@ -114,16 +107,17 @@ def _files(manifest: Manifest) -> dict[str, str]:
 
 
 def _content(path: Path, expected_sha256: str) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError as error:
-        reason = "a symbolic link" if path.is_symlink() else error.strerror
-        raise BundleError(f"{path.name}: cannot be read: {reason}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        content = file.read()
+    """The bytes of a file that is the one the manifest means, and fit to be handed to who makes something of them."""
+    is_graph = path.suffix == GRAPH_SUFFIX
+    content = bundle_files.read(path, bundle_files.GRAPH_BYTES_MAX if is_graph else bundle_files.ARRAYS_BYTES_MAX)
     found = hashlib.sha256(content).hexdigest()
     if found != expected_sha256:
         raise BundleError(f"{path.name}: sha256 is {found}, the manifest says {expected_sha256}")
+    if is_graph:
+        try:
+            onnx_wire.check(content)
+        except BundleError as error:
+            raise BundleError(f"{path.name}: {error}") from error
     return content
 
 
@@ -221,14 +215,11 @@ def _golden_expected(manifest: Manifest) -> dict[str, _GoldenExpected]:
 
 def _golden(name: str, content: bytes, expected: _GoldenExpected, problems: list[str]) -> Golden | None:
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            if sorted(arrays.files) != list(GOLDEN_ARRAYS):
-                problems.append(f"{name}: holds {sorted(arrays.files)}, must hold {list(GOLDEN_ARRAYS)}")
-                return None
-            golden = Golden(arrays["ticks"], arrays["forecast"], arrays["kind"])
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        problems.append(f"{name}: not arrays: {error}")
+        arrays = bundle_files.arrays(content, GOLDEN_ARRAYS)
+    except BundleError as error:
+        problems.append(f"{name}: {error}")
         return None
+    golden = Golden(arrays["ticks"], arrays["forecast"], arrays["kind"])
     problems += [f"{name}: {problem}" for problem in _golden_problems(golden, expected)]
     return golden
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tickcast.carried_engine import CarriedEngine
 from tickcast.carried_states import CarriedStates
 from tickcast.engine import Engine
-from tickcast.inference import Answers, pairs
+from tickcast.inference import Answers, asked_of, pairs
 from tickcast.instruments import StageTimer
 from tickcast.row_pool import RowPool
 from tickcast.windows import Row, SymbolWindow
@@ -54,6 +54,18 @@ class CarriedInference:
     def settle(self, is_backlog: bool) -> None:
         """Nothing: the next tick's step begins where this one's ended."""
 
+    def refill(self, rows: Sequence[Row]) -> None:
+        """Take in `rows`, in the order they were decided, whose ticks are answered already."""
+        self._stages.start()
+        for _ in self.answer(rows, [False] * len(rows)):
+            raise AssertionError("an answer that nobody asked for")
+
+    def forget_windows(self) -> None:
+        """Nothing: states go with their windows' slots."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
     def prepare(self) -> int:
         """Nothing to prepare: 0."""
         return 0
@@ -75,7 +87,7 @@ class CarriedInference:
             if len(places) >= together_min or turn is turns[-1]:
                 self._stages.mark("run")
                 forecasts = held[0] if len(held) == 1 else np.concatenate(held)
-                yield from _answers(forecasts, due, [indices[place] for place in places])
+                yield from asked_of(Answers([indices[place] for place in places], forecasts, "carried"), due)
                 places, held = [], []
         self._pool.push(rows, features)
         self._stages.mark("push")
@@ -92,7 +104,7 @@ class CarriedInference:
             slots = np.array([chosen[at].window.slot for at in anchoring], np.int64)
             forecasts = self._states.anchor(slots, windows)
             self._stages.mark("run")
-            yield from _answers(forecasts, due, [indices[at] for at in anchoring])
+            yield from asked_of(Answers([indices[at] for at in anchoring], forecasts, "carried"), due)
 
 
 def _turns(rows: Sequence[Row]) -> list[list[int]]:
@@ -106,12 +118,3 @@ def _turns(rows: Sequence[Row]) -> list[list[int]]:
             turns.append([])
         turns[turn].append(index)
     return turns
-
-
-def _answers(forecasts: NDArray[np.float32], due: Sequence[bool], indices: Sequence[int]) -> Iterator[Answers]:
-    """Of forecasts [indices, horizons] those that are asked for; while windows are rebuilt none is."""
-    asked = [at for at, index in enumerate(indices) if due[index]]
-    if len(asked) == len(indices):
-        yield Answers(indices, forecasts, "carried")
-    elif asked:
-        yield Answers([indices[at] for at in asked], forecasts[asked], "carried")

@@ -10,7 +10,6 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     OFFSET_END,
     Consumer,
     KafkaError,
@@ -23,14 +22,16 @@ from tickcast import log
 from tickcast.clients import Committed, Headers, OffsetRange, OnDelivery, Partition, RebalanceListener, Record
 from tickcast.config import KafkaConfig
 from tickcast.confluent_errors import answering, reason, refusal, stays
+from tickcast.confluent_offsets import ConfluentOffsets
 from tickcast.confluent_producer import ConfluentProducer
-from tickcast.confluent_records import Place, committed_of, name, names, partition_of, place_of, record_of
+from tickcast.confluent_records import Place, name, names, partition_of, place_of, record_of, rows_of
 from tickcast.confluent_settings import consumer_settings
-from tickcast.errors import BrokerError, OffsetOutOfRangeError, OwnershipLostError
+from tickcast.confluent_transactions import Progress, TransactionalProducer
+from tickcast.errors import BrokerError, OffsetOutOfRangeError, OwnershipLostError, TransactionAbortedError
 
 # While acknowledgements are on their way, the longest wait for records between two looks at them.
 TURN_MAX_S = 0.005
-# Between attempts while something passes: a join that hinders a commit, a partition without a leader.
+# Between attempts while a join hinders a commit.
 RETRY_PAUSE_S = 0.02
 # To say what a partition holds when our position is outside of it.
 RANGE_TIMEOUT_S = 1.0
@@ -46,7 +47,8 @@ _GROUP_MOVED_ON = (
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError._ASSIGNMENT_LOST,
 )
-_UNKNOWN_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+
+PRODUCERS = {"at_least_once": ConfluentProducer, "exactly_once": TransactionalProducer}
 
 
 class ConfluentClient:
@@ -67,7 +69,8 @@ class ConfluentClient:
         with answering("connect"):
             self._consumer = Consumer(consumer_settings(config, instance_id), logger=logger)
             self._consumer.list_topics(config.output_topic, timeout=config.request_timeout_ms / 1_000)
-            self._producer = ConfluentProducer(config, instance_id, logger)
+            self._producer = PRODUCERS[config.delivery](config, instance_id, logger)
+        self._offsets = ConfluentOffsets(config, instance_id, self._consumer, logger)
 
     # -- consuming
 
@@ -128,40 +131,34 @@ class ConfluentClient:
     # -- asking
 
     def committed(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, Committed | None]:
-        """See `Client`. One question for all, repeated while an open transaction is about to commit for any of them."""
-        what = f"committed offsets of {names(partitions)}"
-        with answering(what):
-            asked = [TopicPartition(*partition) for partition in partitions]
-            found = self._consumer.committed(asked, timeout=timeout_s) if asked else []
-        _check(what, found)
-        return {partition_of(each): committed_of(each) for each in found}
+        """See `Client`."""
+        return self._offsets.committed(partitions, timeout_s)
+
+    def last_committed(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, Committed | None]:
+        """See `Client`."""
+        return self._offsets.last_committed(partitions, timeout_s)
 
     def offset_range(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, OffsetRange]:
-        """See `Client`. Being read-committed, the consumer is told the last stable offset as the end."""
-        deadline_s = time.monotonic() + timeout_s
-        first = self._offsets(partitions, OFFSET_BEGINNING, timeout_s)
-        end = self._offsets(partitions, OFFSET_END, deadline_s - time.monotonic())
-        return {partition: OffsetRange(first[partition], end[partition]) for partition in partitions}
+        """See `Client`."""
+        return self._offsets.offset_range(partitions, timeout_s)
 
     def end_offsets(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, int]:
         """See `Client`."""
-        return self._offsets(partitions, OFFSET_END, timeout_s)
+        return self._offsets.end_offsets(partitions, timeout_s)
+
+    def high_watermarks(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """See `Client`."""
+        return self._offsets.high_watermarks(partitions)
 
     def offsets_for_time(
         self, partitions: Collection[Partition], timestamp_ms: int, timeout_s: float
     ) -> dict[Partition, int | None]:
         """See `Client`."""
-        found = self._offsets(partitions, timestamp_ms, timeout_s)
-        return {partition: None if offset < 0 else offset for partition, offset in found.items()}
+        return self._offsets.offsets_for_time(partitions, timestamp_ms, timeout_s)
 
     def partitions_of(self, topic: str, timeout_s: float) -> frozenset[int]:
         """See `Client`."""
-        what = f"partitions of {topic}"
-        with answering(what):
-            found = self._consumer.list_topics(topic, timeout=timeout_s).topics[topic]
-        if found.error is not None and found.error.code() not in _UNKNOWN_TOPIC:
-            raise refusal(what, found.error)
-        return frozenset(found.partitions)
+        return self._offsets.partitions_of(topic, timeout_s)
 
     # -- producing and committing
 
@@ -186,7 +183,7 @@ class ConfluentClient:
         foreign = offsets.keys() - self._owned
         if foreign:
             raise OwnershipLostError(f"not ours to commit: {names(foreign)}")
-        rows = [TopicPartition(*partition, offset, metadata) for partition, (offset, metadata) in offsets.items()]
+        rows = rows_of(offsets)
         with answering("commit"):
             self._consumer.commit(offsets=rows, asynchronous=True)
         while self.committed(offsets, deadline_s - time.monotonic()) != dict(offsets):
@@ -199,6 +196,18 @@ class ConfluentClient:
                     raise OwnershipLostError(f"commit: the group moved on: {error.str()}")
                 raise refusal("commit", error)
             time.sleep(RETRY_PAUSE_S)
+
+    def begin_transaction(self) -> None:
+        """See `Client`."""
+        self._transactions.begin()
+
+    def commit_transaction(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:
+        """See `Client`."""
+        self._transactions.commit(lambda: self._progress(offsets), timeout_s)
+
+    def abort_transaction(self, timeout_s: float) -> None:
+        """See `Client`."""
+        self._transactions.abort(timeout_s)
 
     def close(self, timeout_s: float) -> None:
         """See `Client`. A static member does not leave (KIP-345): its partitions wait `session_timeout_ms` for it."""
@@ -265,24 +274,17 @@ class ConfluentClient:
             f"were deleted before they were processed"
         )
 
-    def _offsets(self, partitions: Collection[Partition], at: int, timeout_s: float) -> dict[Partition, int]:
-        """First offsets at or after a time; OFFSET_BEGINNING and OFFSET_END are times of the protocol, too."""
-        deadline_s = time.monotonic() + timeout_s
-        while True:
-            try:
-                return self._offsets_now(partitions, at, max(0.0, deadline_s - time.monotonic()))
-            except BrokerError as error:  # a new topic's leaders come one by one, and one missing fails all
-                if not error.retriable or time.monotonic() + RETRY_PAUSE_S >= deadline_s:
-                    raise
-            time.sleep(RETRY_PAUSE_S)
+    @property
+    def _transactions(self) -> TransactionalProducer:
+        assert isinstance(self._producer, TransactionalProducer), 'transactions are for `delivery = "exactly_once"`'
+        return self._producer
 
-    def _offsets_now(self, partitions: Collection[Partition], at: int, timeout_s: float) -> dict[Partition, int]:
-        what = f"offsets of {names(partitions)}"
-        with answering(what):
-            asked = [TopicPartition(*partition, at) for partition in partitions]
-            found = self._consumer.offsets_for_times(asked, timeout=timeout_s) if asked else []
-        _check(what, found)
-        return {partition_of(each): each.offset for each in found}
+    def _progress(self, offsets: Mapping[Partition, Committed]) -> Progress:
+        """What a transaction is to commit, if we may. A member that knows itself that it is none is not checked."""
+        foreign = offsets.keys() - self._owned
+        if foreign or (offsets and not self._consumer.memberid()):
+            raise TransactionAbortedError(f"not ours to commit: {names(foreign or offsets)}")
+        return Progress(rows_of(offsets), self._consumer.consumer_group_metadata())
 
     def _commit_error(self, rows: list[TopicPartition]) -> KafkaError | None:
         """What hinders a commit, from a coordinator that answers."""
@@ -340,10 +342,3 @@ class ConfluentClient:
     def _listening(self) -> RebalanceListener:
         assert self._listener is not None
         return self._listener
-
-
-def _check(what: str, found: Collection[TopicPartition]) -> None:
-    """Raise BrokerError for the first of `found` that is an error."""
-    for each in found:
-        if each.error is not None:
-            raise refusal(f"{what}: {name(partition_of(each))}", each.error)

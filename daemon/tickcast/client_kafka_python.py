@@ -11,17 +11,19 @@ from typing import Any
 import kafka
 from kafka import errors
 from kafka.admin import KafkaAdminClient
-from kafka.structs import OffsetAndMetadata, TopicPartition
+from kafka.structs import TopicPartition
 
-from tickcast import log
+from tickcast import kafka_security, log
 from tickcast.clients import Committed, Headers, OffsetRange, OnDelivery, Partition, RebalanceListener, Record
 from tickcast.config import KafkaConfig
-from tickcast.errors import BrokerError, OffsetOutOfRangeError, OwnershipLostError
+from tickcast.errors import BrokerError, OffsetOutOfRangeError, OwnershipLostError, TransactionAbortedError
 from tickcast.kafka_python_errors import answering, refusal
 from tickcast.kafka_python_fetching import Fetching
 from tickcast.kafka_python_membership import Membership, Note
+from tickcast.kafka_python_offsets import committed_of, rows_of, unstable
 from tickcast.kafka_python_producer import Producer
 from tickcast.kafka_python_settings import consumer_settings, opened
+from tickcast.kafka_python_transactions import TransactionalProducer
 
 # The longest wait for records between two looks at the group.
 TURN_MAX_S = 0.05
@@ -29,8 +31,6 @@ TURN_MAX_S = 0.05
 TURN_JOINING_MAX_S = 0.005
 # After an error that heals by itself, so that a cluster that is away is not asked in a busy loop.
 RETRY_PAUSE_S = 0.1
-# Ends the metadata of a commit: librdkafka, which other members may use, stores it and would read on without it.
-END_OF_TEXT = "\0"
 # To say what a partition holds when our position is outside of it.
 RANGE_TIMEOUT_S = 1.0
 # What kafka-python says where it knows no leader of a partition, or knows that there is none.
@@ -60,8 +60,9 @@ class KafkaPythonClient:
         self._owned: set[Partition] = set()
         self._unpositioned: set[Partition] = set()
         self._fenced = False
+        kind = TransactionalProducer if config.delivery == "exactly_once" else Producer
         with answering("connect"):
-            self._producer = Producer(config, instance_id)
+            self._producer = kind(config, instance_id)
             try:
                 self._consumer = opened(kafka.KafkaConsumer, consumer_settings(config, instance_id))
             except errors.KafkaError:
@@ -125,7 +126,13 @@ class KafkaPythonClient:
         coordinator._offset_fetch_futures.clear()
         with answering(f"committed offsets of {_names(partitions)}"):
             found = coordinator.fetch_committed_offsets(asked, timeout_ms=int(timeout_s * 1_000))
-        return {Partition(*each): _committed(found.get(each)) for each in asked}
+        return committed_of(partitions, found)
+
+    def last_committed(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, Committed | None]:
+        """See `Client`."""
+        with answering(f"last committed offsets of {_names(partitions)}"):
+            found = unstable(self._consumer, partitions, max(1, int(timeout_s * 1_000)))
+        return committed_of(partitions, found)
 
     def offset_range(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, OffsetRange]:
         """See `Client`. Being read-committed, the consumer is told the last stable offset as the end."""
@@ -137,6 +144,11 @@ class KafkaPythonClient:
     def end_offsets(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, int]:
         """See `Client`."""
         return self._bounds(self._consumer.end_offsets, partitions, timeout_s)
+
+    def high_watermarks(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """See `Client`."""
+        found = {Partition(*each): self._consumer.highwater(each) for each in self._still_assigned(partitions)}
+        return {partition: offset for partition, offset in found.items() if offset is not None}
 
     def offsets_for_time(
         self, partitions: Collection[Partition], timestamp_ms: int, timeout_s: float
@@ -158,6 +170,7 @@ class KafkaPythonClient:
             "bootstrap_servers": self._config.bootstrap_servers.split(","),
             "bootstrap_timeout_ms": timeout_ms,
             "request_timeout_ms": timeout_ms,
+            **kafka_security.for_kafka_python(self._config.security),
         }
         with answering(f"partitions of {topic}"), opened(KafkaAdminClient, settings) as admin:
             (description,) = admin.describe_topics([topic])
@@ -184,19 +197,37 @@ class KafkaPythonClient:
         """See `Client`. A join that is under way is completed first: in the middle of one nobody may commit."""
         deadline_s = time.monotonic() + timeout_s
         self._membership.complete_join(deadline_s)
-        foreign = offsets.keys() - (self._owned - self._membership.lost())
-        if foreign:
+        if foreign := self._foreign(offsets):
             raise OwnershipLostError(f"not ours to commit: {_names(foreign)}")
-        rows = {
-            TopicPartition(*partition): OffsetAndMetadata(offset, metadata and metadata + END_OF_TEXT, -1)
-            for partition, (offset, metadata) in offsets.items()
-        }
         with answering("commit"):
             try:
-                self._consumer.commit(rows, timeout_ms=_left_ms(deadline_s))
+                self._consumer.commit(rows_of(offsets), timeout_ms=_left_ms(deadline_s))
             except _GROUP_MOVED_ON as error:
                 self._fenced = isinstance(error, errors.FencedInstanceIdError)
                 raise OwnershipLostError(f"commit: the group moved on: {error}") from error
+
+    def begin_transaction(self) -> None:
+        """See `Client`. What another process has done meanwhile is heard of with the first record, or the commit."""
+        self._transactions.begin()
+
+    def commit_transaction(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:
+        """See `Client`. As with `commit`, a join that is under way is completed first."""
+        deadline_s = time.monotonic() + timeout_s
+        if offsets and not self._transactions.committing:
+            self._membership.complete_join(deadline_s)
+            if foreign := self._foreign(offsets):
+                raise TransactionAbortedError(f"not ours to commit: {_names(foreign)}")
+            if self._membership.joining and not self._membership.notes:
+                raise BrokerError("commit: the group has not joined again in time")
+        try:
+            self._transactions.commit(rows_of(offsets), self._consumer.group_metadata(), deadline_s)
+        except TransactionAbortedError as error:
+            self._fenced |= isinstance(error.__cause__, errors.FencedInstanceIdError)
+            raise
+
+    def abort_transaction(self, timeout_s: float) -> None:
+        """See `Client`."""
+        self._transactions.abort(time.monotonic() + timeout_s)
 
     def close(self, timeout_s: float) -> None:
         """See `Client`. A static member does not leave (KIP-345): its partitions wait `session_timeout_ms` for it."""
@@ -267,6 +298,14 @@ class KafkaPythonClient:
         self._membership.notes.append(Note("lost" if ousted else "revoked", owned))
         self._tell()
 
+    @property
+    def _transactions(self) -> TransactionalProducer:
+        assert isinstance(self._producer, TransactionalProducer), 'transactions need delivery = "exactly_once"'
+        return self._producer
+
+    def _foreign(self, partitions: Collection[Partition]) -> set[Partition]:
+        return set(partitions) - (self._owned - self._membership.lost())
+
     def _still_assigned(self, partitions: Collection[Partition]) -> list[TopicPartition]:
         """A partition about to be revoked has left kafka-python's assignment already, and counts as paused."""
         assigned = self._consumer.assignment()
@@ -296,11 +335,6 @@ class KafkaPythonClient:
                 for partition, position in positions.items()
             )
         )
-
-
-def _committed(answer: OffsetAndMetadata | None) -> Committed | None:
-    """The text without its end; other tools store none at all."""
-    return None if answer is None else Committed(answer.offset, (answer.metadata or "").rstrip(END_OF_TEXT))
 
 
 def _left_ms(deadline_s: float, at_least_s: float = 0.001) -> int:

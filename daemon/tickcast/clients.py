@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from tickcast import kafka_greeting
 from tickcast.config import KafkaConfig
 from tickcast.errors import BrokerError, MissingExtraError
 
@@ -105,6 +106,9 @@ class Client(Protocol):
     def end_offsets(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, int]:
         """The `end` of `offset_range` alone, in a single round trip: cheap enough to be asked every second."""
 
+    def high_watermarks(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """What was written to each partition, stable or not, as the last fetch told: without asking, so not of all."""
+
     def offsets_for_time(
         self, partitions: Collection[Partition], timestamp_ms: int, timeout_s: float
     ) -> dict[Partition, int | None]:
@@ -160,6 +164,37 @@ class Client(Protocol):
         """
 
 
+class Reader(Protocol):
+    """Reads partitions back beside the client, as member of no group: what windows are rebuilt from.
+
+    Made without asking the cluster anything; one that is away is waited for. Committed records only. Not thread-safe;
+    no method blocks longer than its `timeout_s`.
+    """
+
+    def assign(self, partition: Partition, offset: int) -> None:
+        """Read `partition` from `offset` on; from another offset than before where it is being read."""
+
+    def drop(self, partition: Partition) -> None:
+        """Read `partition` no more."""
+
+    def poll(self, timeout_s: float, records_max: int) -> list[Record]:
+        """As `Client.poll`, of the partitions assigned.
+
+        Raises OffsetOutOfRangeError where one of them no longer holds what comes next: it is not read until it is
+        assigned anew. BrokerError, retriable or not, for anything else.
+        """
+
+    def reached(self, partition: Partition) -> int:
+        """The next offset to be read of `partition`, which is assigned.
+
+        Whatever lies before it was polled, or is nothing to poll: aborted, a transaction's marker, compacted away. At
+        the end of what there is, this is the end.
+        """
+
+    def close(self) -> None:
+        """Nothing may be called afterwards. Returns at once; what it takes goes on beside."""
+
+
 class Fence(Protocol):
     """Ends a former owner's transaction: a module-level function of a client's library, safe on any thread."""
 
@@ -180,6 +215,11 @@ FENCES: dict[str, tuple[str, str]] = {
     "kafka-python": ("tickcast.kafka_python_transactions", "fence"),
     "confluent-kafka": ("tickcast.confluent_transactions", "fence"),
 }
+# Name in `kafka.client` -> module and class that fulfil `Reader`, made like the client.
+READERS: dict[str, tuple[str, str]] = {
+    "kafka-python": ("tickcast.kafka_python_reader", "KafkaPythonReader"),
+    "confluent-kafka": ("tickcast.confluent_reader", "ConfluentReader"),
+}
 # Name in `kafka.client` -> the extra that brings its library, where that does not come with tickcast.
 EXTRAS = {"confluent-kafka": "librdkafka"}
 
@@ -187,8 +227,10 @@ EXTRAS = {"confluent-kafka": "librdkafka"}
 def connect(config: KafkaConfig, instance_id: str) -> Client:
     """The configured client, connected as `instance_id`.
 
-    Raises BrokerError when the cluster does not answer, MissingExtraError when the client's library is not installed.
+    Raises BrokerError when the cluster does not answer, RefusedError when it does not let us in, MissingExtraError
+    when the client's library is not installed.
     """
+    kafka_greeting.greet(config)
     module, name = CLIENTS[config.client]
     try:
         loaded = importlib.import_module(module)
@@ -211,3 +253,10 @@ def fence_of(config: KafkaConfig) -> Fence:
     module, name = FENCES[config.client]
     fence: Fence = getattr(importlib.import_module(module), name)
     return fence
+
+
+def reader_of(config: KafkaConfig, instance_id: str) -> Reader:
+    """A reader of the configured client's library."""
+    module, name = READERS[config.client]
+    reader: Reader = getattr(importlib.import_module(module), name)(config, instance_id)
+    return reader

@@ -3,25 +3,29 @@
 Before every stage of the way of a tick: the daemon itself makes no topic.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import kafka.errors
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
 
+from tickcast import kafka_security
 from tickcast.errors import BrokerError
 from tickcast.kafka_python_settings import opened
+from tickcast.security_config import SecurityConfig
 
 ADMIN_TIMEOUT_MS = 15_000
 BOOTSTRAP_TIMEOUT_MS = 30_000
 BROKERS_DEFAULT = -1  # as many copies as the cluster makes by itself
+BATCH_BYTES_MAX = "max.message.bytes"
 
 
 class Cluster:
     """A cluster that answers at `bootstrap_servers`, `host:port,host:port`."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, bootstrap_servers: str, security: SecurityConfig | None = None) -> None:
         self._bootstrap_servers = bootstrap_servers
+        self._security = security or SecurityConfig()
 
     @property
     def bootstrap_servers(self) -> str:
@@ -47,6 +51,16 @@ class Cluster:
         with self.admin() as admin:
             return frozenset(admin.list_topics())
 
+    def batch_bytes_max(self, names: Collection[str]) -> dict[str, int | None]:
+        """`max.message.bytes` of each topic, the longest record batch it takes. Raises BrokerError without an answer.
+
+        None where we are not told: the topic is absent, or the permission DescribeConfigs.
+        """
+        asked = [ConfigResource(ConfigResourceType.TOPIC, name, {BATCH_BYTES_MAX: None}) for name in names]
+        with self.admin() as admin:
+            found = admin.describe_configs(asked, config_filter="all")["topic"]
+        return {name: int(found[name][BATCH_BYTES_MAX]["value"]) if found[name] else None for name in names}
+
     @contextmanager
     def admin(self) -> Iterator[KafkaAdminClient]:
         """An administration client; what the broker refuses comes out as BrokerError."""
@@ -57,5 +71,9 @@ class Cluster:
             raise BrokerError(f"{self.bootstrap_servers}: {error}") from error
 
     def _admin_client(self, bootstrap_timeout_ms: int = BOOTSTRAP_TIMEOUT_MS) -> KafkaAdminClient:
-        settings = {"bootstrap_servers": self.bootstrap_servers, "bootstrap_timeout_ms": bootstrap_timeout_ms}
+        settings = {
+            "bootstrap_servers": self.bootstrap_servers,
+            "bootstrap_timeout_ms": bootstrap_timeout_ms,
+            **kafka_security.for_kafka_python(self._security),
+        }
         return opened(KafkaAdminClient, settings)

@@ -79,6 +79,13 @@ def _nanoseconds(value: int | float, unit: TimeUnit) -> int:
         raise InvalidRecord(f"event time {value!r} is no time") from error
 
 
+def record_time_ns(record: Record) -> int:
+    """The record's own timestamp as event time. Raises InvalidRecord where it has none, or none that fits int64."""
+    if record.timestamp_ms < 0:
+        raise InvalidRecord("the record has no timestamp to read the event time from")
+    return event_time_ns(record.timestamp_ms, "ms")
+
+
 def checked_symbol(symbol: str) -> str:
     """`symbol`, if it names something and is not too long. Raises InvalidRecord."""
     if not symbol:

@@ -11,23 +11,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from tickcast import security_config
+from tickcast.config_section import Section as Section
 from tickcast.errors import ConfigurationError
+from tickcast.input_config import InputConfig as InputConfig
+from tickcast.lag_config import LagConfig
+from tickcast.security_config import SecurityConfig
 
 ENVIRONMENT_PREFIX = "TICKCAST_"
+# Arms a fault point (`faults.py`) and is no setting.
+FAULT_VARIABLE = "TICKCAST_FAULT"
 # Kubernetes tells every container of a Service that is called tickcast, by variables that are no settings of ours.
 KUBERNETES_SERVICE = re.compile(r"TICKCAST_(SERVICE_(HOST|PORT)|PORT)(_|$)(?!_)")
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
-
-
-class Section(BaseModel):
-    """A part of the tree: immutable, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class KafkaConfig(Section):
@@ -76,6 +77,7 @@ class KafkaConfig(Section):
     delivery_timeout_ms: Milliseconds = Field(
         120_000, description="longest time to deliver one record, retries included"
     )
+    security: SecurityConfig = SecurityConfig()
 
     @field_validator("start", mode="before")
     @classmethod
@@ -84,25 +86,11 @@ class KafkaConfig(Section):
             return start
         raise ValueError("must be 'latest', 'earliest' or epoch milliseconds")
 
-
-class InputConfig(Section):
-    """How a record of the input topic reads as a tick."""
-
-    format: Literal["json"] = Field("json", description="encoding of the records' values")
-    symbol: str = Field("symbol", description="path of the symbol; `kafka_key`: the record's key")
-    event_time: str = Field(
-        "event_time_ns", description="path of the event time; `kafka_timestamp`: the record's timestamp"
-    )
-    event_time_unit: Literal["ns", "us", "ms", "s"] = Field("ns", description="unit of `event_time`")
-    sequence: str = Field("", description="path of the exchange's sequence number; empty: there is none")
-    columns: dict[str, str] = Field(
-        default_factory=dict,
-        description='column of the bundle -> path in the record, where they differ (`bid = "data.b"`)',
-    )
-    record_bytes_max: int = Field(1_000_000, ge=1, description="longer records go to the dead-letter topic")
-    dead_letter_bytes_max: int = Field(
-        900_000, ge=0, le=900_000, description="most bytes of a bad record that its dead letter repeats"
-    )
+    @model_validator(mode="after")
+    def _transactions_end_in_time(self) -> "KafkaConfig":
+        if self.delivery == "exactly_once" and self.commit_interval_ms >= self.transaction_timeout_ms:
+            raise ValueError("transaction_timeout_ms: must be above commit_interval_ms, or no transaction ends in time")
+        return self
 
 
 class ModelConfig(Section):
@@ -111,6 +99,9 @@ class ModelConfig(Section):
     bundle: Path = Field(description="folder made by `tickcast export`; a relative path starts at the file's folder")
     symbols: tuple[str, ...] = Field(
         ("*",), description="shell patterns of the symbols this bundle answers", min_length=1
+    )
+    watch_interval_ms: Annotated[int, Field(ge=0, le=3_600_000)] = Field(
+        0, description="time between looks whether the folder holds another bundle, to reload it; 0: only on SIGHUP"
     )
 
 
@@ -168,6 +159,15 @@ class HttpConfig(Section):
     )
 
 
+class HealthConfig(Section):
+    """When the process ends itself, for its supervisor to start it again."""
+
+    stall_timeout_s: int = Field(
+        60, ge=1, le=86_400, description="a partition that has more to read and has not got on for so long"
+    )
+    hang_timeout_s: int = Field(60, ge=1, le=86_400, description="a loop that has made no turn for so long")
+
+
 class LogConfig(Section):
     """What is written to standard error."""
 
@@ -188,7 +188,9 @@ class Config(Section):
     )
     inference: InferenceConfig = InferenceConfig()
     recovery: RecoveryConfig = RecoveryConfig()
+    lag: LagConfig = LagConfig()
     http: HttpConfig = HttpConfig()
+    health: HealthConfig = HealthConfig()
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
@@ -213,6 +215,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     overridden = _override(tree, environment)
     for model in _models(tree):
         model["bundle"] = str(path.parent / model["bundle"])
+    security_config.locate(_security(tree), path.parent, environment)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -239,11 +242,18 @@ def _models(tree: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for each in entries if isinstance(each, dict) and isinstance(each.get("bundle"), str)]
 
 
+def _security(tree: dict[str, Any]) -> dict[str, Any]:
+    kafka = tree.get("kafka")
+    section = kafka.get("security") if isinstance(kafka, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
 def _override(tree: dict[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
     """Write the overrides into `tree`; key -> the variable that set it."""
     overridden = {}
     for name, text in sorted(environment.items()):
-        if not name.startswith(ENVIRONMENT_PREFIX) or KUBERNETES_SERVICE.match(name):
+        is_ours = name.startswith(ENVIRONMENT_PREFIX) and name != FAULT_VARIABLE
+        if not is_ours or KUBERNETES_SERVICE.match(name):
             continue
         *parents, last = name[len(ENVIRONMENT_PREFIX) :].lower().split("__")
         node: Any = tree

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from confluent_kafka import KafkaError, KafkaException
 
-from tickcast.errors import BrokerError, RefusedError
+from tickcast.errors import BrokerError, FencedError, RefusedError, TransactionAbortedError
 
 _REFUSED = frozenset(
     {
@@ -25,14 +25,19 @@ _REFUSED = frozenset(
         KafkaError.INCONSISTENT_GROUP_PROTOCOL,
         KafkaError.INVALID_GROUP_ID,
         KafkaError.INVALID_SESSION_TIMEOUT,
+        KafkaError.INVALID_TRANSACTION_TIMEOUT,
         KafkaError.OFFSET_METADATA_TOO_LARGE,
         KafkaError.SASL_AUTHENTICATION_FAILED,
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.TOPIC_EXCEPTION,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
         KafkaError.UNSUPPORTED_SASL_MECHANISM,
         KafkaError.UNSUPPORTED_VERSION,
     }
 )
+
+# Another producer has our transactional id.
+_FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
 
 
 def stays(error: KafkaError) -> bool:
@@ -42,7 +47,7 @@ def stays(error: KafkaError) -> bool:
 
 def refusal(what: str, error: KafkaError) -> BrokerError:
     """`error` as the answer to `what`."""
-    return (RefusedError if stays(error) else BrokerError)(f"{what}: {error.str()} ({error.name()})")
+    return _kind(error)(f"{what}: {error.str()} ({error.name()})")
 
 
 def reason(error: KafkaException) -> KafkaError:
@@ -53,8 +58,16 @@ def reason(error: KafkaException) -> KafkaError:
 
 @contextmanager
 def answering(what: str) -> Iterator[None]:
-    """Let what librdkafka says come out as BrokerError, or as RefusedError where trying again is of no use."""
+    """Let what librdkafka says come out as BrokerError, or as the kind of it that says what can be done about it."""
     try:
         yield
     except KafkaException as error:
         raise refusal(what, reason(error)) from error
+
+
+def _kind(error: KafkaError) -> type[BrokerError]:
+    if error.code() in _FENCED:
+        return FencedError
+    if stays(error):
+        return RefusedError
+    return TransactionAbortedError if error.txn_requires_abort() else BrokerError

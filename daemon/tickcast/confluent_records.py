@@ -4,7 +4,7 @@ Stages `poll` and `commit` of the way of a tick; used by `client_confluent` and 
 """
 
 import operator
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 from confluent_kafka import Message, TopicPartition
@@ -57,6 +57,11 @@ def committed_of(found: TopicPartition) -> Committed | None:
         return Committed(found.offset, (found.metadata or "").rstrip("\0"))
     except UnicodeDecodeError as error:
         return Committed(found.offset, error.object.decode(errors="replace"))
+
+
+def rows_of(offsets: Mapping[Partition, Committed]) -> list[TopicPartition]:
+    """`offsets` as librdkafka wants them."""
+    return [TopicPartition(*partition, offset, metadata) for partition, (offset, metadata) in offsets.items()]
 
 
 def name(partition: Partition) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tickcast.clock import Clock
-from tickcast.errors import BrokerError, DeliveryError
+from tickcast.errors import BrokerError, DeliveryError, TransactionAbortedError
 
 
 class Batch:
@@ -42,9 +42,15 @@ class Batch:
         return (np.array(self._acknowledged_ns, np.float64) - self.handed_ns) / 1e9
 
     def raise_failure(self) -> None:
-        """Raise DeliveryError if a record of this batch was finally not delivered."""
+        """Raise DeliveryError if a record of this batch was finally not delivered.
+
+        TransactionAbortedError where every failure may be healed by sending again in another transaction.
+        """
+        final = [failure for failure in self._failures if not isinstance(failure, TransactionAbortedError)]
+        if final:
+            raise DeliveryError(f"a record was not delivered: {final[0]}") from final[0]
         if self._failures:
-            raise DeliveryError(f"a record was not delivered: {self._failures[0]}") from self._failures[0]
+            raise TransactionAbortedError(str(self._failures[0])) from self._failures[0]
 
 
 class Deliveries:
@@ -80,8 +86,12 @@ class Deliveries:
         """Records handed over and not yet answered."""
         return sum(batch.sent - batch.answered for batch in self._batches)
 
+    def clear(self) -> None:
+        """Forget all batches: their transaction was aborted, and what becomes of their records is of no interest."""
+        self._batches.clear()
+
     def collect(self) -> list[Batch]:
-        """The batches that became wholly acknowledged. Raises DeliveryError on a final failure."""
+        """The batches that became wholly acknowledged. Raises what `Batch.raise_failure` does."""
         done = []
         for batch in self._batches:
             batch.raise_failure()

@@ -14,8 +14,10 @@
     |   +-- FencedError           another process has this one's name: this one must end
     |   +-- OwnershipLostError    the group gave this member's partitions away
     |   +-- OffsetOutOfRangeError the topic no longer holds the record that comes next
+    +-- StalledError          a partition is not read any more, and nothing says why: start again
     +-- BadRecord             one input record is bad by itself; it goes to the dead-letter topic
         +-- EmptyRecord  OversizeRecord  UndecodableRecord  InvalidRecord  NonFiniteRecord  NonFiniteForecast
+        +-- OneSidedBook  CrossedBook  HaltedMarket
 
 `retriable` says whether trying the same thing again may help; `reason` is the dead-letter and metric label.
 """
@@ -96,6 +98,10 @@ class OffsetOutOfRangeError(BrokerError):
     retriable = False
 
 
+class StalledError(TickcastError):
+    """A partition has more to read and is not read; the process ends for its supervisor to start it again."""
+
+
 class BadRecord(TickcastError):  # noqa: N818 - named as the design page names it
     """One input record is bad by itself. `str(error)` is the detail for the dead letter's header."""
 
@@ -130,6 +136,24 @@ class NonFiniteRecord(BadRecord):
     """A numeric column is NaN or infinite."""
 
     reason = "non_finite"
+
+
+class OneSidedBook(BadRecord):
+    """A side of the book is missing, and `input.one_sided` calls that bad."""
+
+    reason = "one_sided"
+
+
+class CrossedBook(BadRecord):
+    """The bid is above the ask, and `input.crossed` calls that bad."""
+
+    reason = "crossed"
+
+
+class HaltedMarket(BadRecord):
+    """The market is halted, and `input.halted` calls that bad."""
+
+    reason = "halted"
 
 
 class NonFiniteForecast(BadRecord):

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from itertools import accumulate
 from typing import Any
 
@@ -30,6 +31,8 @@ CONNECTIONS_MAX = 16
 # A client that neither sends nor takes a byte for so long, or that is not done after so long, is cut off.
 SILENCE_S_MAX = 2.0
 CONNECTION_S_MAX = 5.0
+# A request's line and headers; a scraper's are a few hundred bytes. The standard library takes 6 MB.
+HEAD_BYTES_MAX = 16_384
 
 _BOUND_LABELS = (*map(floatToGoString, BOUNDS_S), "+Inf")
 
@@ -90,7 +93,9 @@ class Server(ThreadingHTTPServer):
         self.health = Health(reader, live_timeout_s)
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(BoardCollector(reader))
-        self._deadlines_s: dict[socket.socket, float] = {}
+        self._deadlines_s: dict[socket.socket, float] = {}  # in the order of their coming
+        self._asked: set[socket.socket] = set()  # of these, whose request has been read
+        self._leaving: set[socket.socket] = set()  # cut off to make room; their threads are about to find out
         super().__init__((host, port), Handler)
 
     def server_bind(self) -> None:
@@ -98,8 +103,12 @@ class Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether there is room for one more connection; where there is none it is closed at once."""
-        if len(self._deadlines_s) >= CONNECTIONS_MAX:
+        """Whether there is room for one more connection; where there is none it is closed at once.
+
+        Who has asked for nothing yet makes room for who comes: a probe that asks at once is answered, however many
+        connections somebody else holds open.
+        """
+        if len(self._deadlines_s) >= CONNECTIONS_MAX and not self._made_room():
             return False
         self._deadlines_s[request] = time.monotonic() + CONNECTION_S_MAX
         return True
@@ -107,6 +116,8 @@ class Server(ThreadingHTTPServer):
     def shutdown_request(self, request: Any) -> None:
         """The connection is over."""
         self._deadlines_s.pop(request, None)
+        self._asked.discard(request)
+        self._leaving.discard(request)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
@@ -114,13 +125,26 @@ class Server(ThreadingHTTPServer):
         now_s = time.monotonic()
         for connection, deadline_s in list(self._deadlines_s.items()):
             if now_s > deadline_s:
-                with contextlib.suppress(OSError):  # it ended by itself just now
-                    connection.shutdown(socket.SHUT_RDWR)
+                _cut_off(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away or was cut off is no error of ours; anything else is, and is shown."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
+
+    def has_asked(self, connection: socket.socket) -> None:
+        """A whole request has been read from `connection`."""
+        self._asked.add(connection)
+
+    def _made_room(self) -> bool:
+        """Whether somebody could be cut off who has not asked for anything; of these, who came first."""
+        silent = next((each for each in list(self._deadlines_s) if each not in self._asked), None)
+        if silent is None or len(self._leaving) >= CONNECTIONS_MAX:
+            return False
+        self._leaving.add(silent)
+        self._deadlines_s.pop(silent, None)
+        _cut_off(silent)
+        return True
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -131,10 +155,16 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "tickcast"
     sys_version = ""
 
+    def setup(self) -> None:
+        """Before the request is read."""
+        super().setup()
+        self.rfile = _Head(self.rfile)  # type: ignore[assignment]  # all that is read is lines
+
     def parse_request(self) -> bool:
         """Read the request's head; whether there is something to answer. Nothing here can be changed, only got."""
         if not super().parse_request():
             return False
+        self.server.has_asked(self.connection)
         if self.command != "GET":
             self.answer_json(HTTPStatus.METHOD_NOT_ALLOWED, {"allowed": "GET"})
             return False
@@ -150,7 +180,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def metrics(self) -> None:
         """`/metrics`, in the format the scraper prefers."""
-        encode, content_type = choose_encoder(self.headers.get("Accept", ""))
+        try:
+            encode, content_type = choose_encoder(self.headers.get("Accept", ""))
+        except (TypeError, ValueError):  # of a version that is none
+            self.answer_json(HTTPStatus.NOT_ACCEPTABLE, {"error": "Accept cannot be understood"})
+            return
         self._answer(HTTPStatus.OK, content_type, encode(self.server.registry))
 
     def live(self) -> None:
@@ -184,11 +218,34 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
+class _Head:
+    """The lines of a request; beyond `HEAD_BYTES_MAX` each is longer than any may be, which is answered as such."""
+
+    def __init__(self, stream: BufferedIOBase) -> None:
+        self._stream = stream
+        self._left = HEAD_BYTES_MAX
+
+    def readline(self, limit: int) -> bytes:
+        """The next line, of at most `limit` bytes."""
+        line = self._stream.readline(min(limit, self._left + 1))
+        self._left -= len(line)
+        return line if self._left >= 0 else b"x" * limit
+
+    def close(self) -> None:
+        """See `BufferedIOBase`."""
+        self._stream.close()
+
+
 _PATHS: dict[str, Callable[[Handler], None]] = {
     "/metrics": Handler.metrics,
     "/livez": Handler.live,
     "/readyz": Handler.ready,
 }
+
+
+def _cut_off(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it ended by itself just now
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _family(metric: Metric) -> Family:

@@ -60,12 +60,12 @@ class Inference:
     def answer(self, rows: Sequence[Row], due: Sequence[bool]) -> Iterator[Answers]:
         """Take in `rows`, in the order they were decided, and answer those that are `due`, a symbol's rows in order.
 
-        Rows that a ladder of carries is ready for take the finish path, one step each; all others share runs of the
-        window graph.
+        Rows that a ladder of carries is ready for take the finish path, one step each, also those that nobody asks
+        about before one that is due; all others share runs of the window graph.
         """
         ready = self._ready(rows, due) if self._engine.splits else {}
         if ready:
-            yield from self._finish(rows, ready)
+            yield from self._finish(rows, due, ready)
         served = {index for _, indices in ready.values() for index in indices}
         rest = [index for index in range(len(rows)) if index not in served] if served else range(len(rows))
         if rest:
@@ -91,6 +91,19 @@ class Inference:
                 self._carries.want(window)
         self._missed, self._climbed = [], []
 
+    def refill(self, rows: Sequence[Row]) -> None:
+        """Take in `rows`, in the order they were decided, whose ticks are answered already."""
+        self._pool.push(rows, self._engine.features(pairs(rows)))
+
+    def forget_windows(self) -> None:
+        """Windows were dropped: what was prepared for them is void."""
+        self._carries.clear()
+
+    def close(self) -> None:
+        """Nothing is asked any more: end the threads."""
+        if self._lanes is not None:
+            self._lanes.shutdown(wait=False)
+
     @property
     def carries_wanted(self) -> bool:
         """Whether a window waits for a carry."""
@@ -108,28 +121,35 @@ class Inference:
         """The ladders that can answer, and which rows each of them will."""
         ready: dict[SymbolWindow, tuple[Ladder, list[int]]] = {}
         met = set()
+        unasked = False
         for index, row in enumerate(rows):
             window = row.window
             if window in met:
-                if due[index] and (found := ready.get(window)) is not None:
+                if row.due and (found := ready.get(window)) is not None:
                     awaiting, indices = found
                     # The next row just after the last: behind a gap the ladder is void, as is what lies after it.
                     if len(indices) < awaiting.height and row.position == awaiting.position + len(indices):
                         indices.append(index)
+                        unasked = unasked or not due[index]
                 continue
             met.add(window)
-            if due[index] and (ladder := self._carries.ladder(window, row.position)) is not None:
+            if row.due and (ladder := self._carries.ladder(window, row.position)) is not None:
                 ready[window] = ladder, [index]
+                unasked = unasked or not due[index]
+        if unasked:  # steps are worth their while only where they lead to an answer
+            return {window: each for window, each in ready.items() if any(due[index] for index in each[1])}
         return ready
 
-    def _finish(self, rows: Sequence[Row], ready: dict[SymbolWindow, tuple[Ladder, list[int]]]) -> Iterator[Answers]:
+    def _finish(
+        self, rows: Sequence[Row], due: Sequence[bool], ready: dict[SymbolWindow, tuple[Ladder, list[int]]]
+    ) -> Iterator[Answers]:
         """The first row of every symbol in one run, then the second of those that have one, and so on."""
         turn, left = 0, list(ready.values())
         while left:
             indices = [indices[turn] for _, indices in left]
             forecasts = self._step([(ladder, rows[indices[turn]], len(indices) > turn + 1) for ladder, indices in left])
             self._stages.mark("run")
-            yield Answers(indices, forecasts, "finish")
+            yield from asked_of(Answers(indices, forecasts, "finish"), due)
             turn += 1
             left = [each for each in left if len(each[1]) > turn]
         self._climbed = [(window, ladder) for window, (ladder, _) in ready.items()]
@@ -228,6 +248,15 @@ class Inference:
         if costs.window_s(share) + HANDING_OVER_S > costs.window_s(count):
             return most, None
         return share, self._lanes
+
+
+def asked_of(answers: Answers, due: Sequence[bool]) -> Iterator[Answers]:
+    """Of `answers` those to rows that are `due`: the others were a step on the way."""
+    asked = [at for at, index in enumerate(answers.indices) if due[index]]
+    if len(asked) == len(answers.indices):
+        yield answers
+    elif asked:
+        yield Answers([answers.indices[at] for at in asked], answers.forecasts[asked], answers.path)
 
 
 def _parts(due: Sequence[bool], rest: Sequence[int], part_max: int) -> Iterator[tuple[int, int]]:

@@ -9,8 +9,9 @@ import numpy as np
 from tickcast.board import Board, Counter, Gauge
 from tickcast.clients import Partition
 from tickcast.clock import Clock
+from tickcast.deliveries import Batch
 from tickcast.errors import BAD_RECORD_REASONS
-from tickcast.metrics import STAGES
+from tickcast.metrics import LAG_REASONS, STAGES, TRANSACTION_RESULTS
 from tickcast.records import AnswerPath
 from tickcast.windows import SKIPPED, Fate
 
@@ -51,10 +52,11 @@ class PartitionGauges:
         self.lag = board.gauge("tickcast_lag_records", **labels)
         self.position = board.gauge("tickcast_position_offset", **labels)
         self.rebuild_remaining = board.gauge("tickcast_rebuild_remaining_records", **labels)
+        self.unstable = board.gauge("tickcast_unstable_records", **labels)
 
     def clear(self) -> None:
         """The partition is not ours any more."""
-        for gauge in (self.lag, self.position, self.rebuild_remaining):
+        for gauge in (self.lag, self.position, self.rebuild_remaining, self.unstable):
             gauge.clear()
 
 
@@ -73,14 +75,13 @@ class Instruments:
         }
         self.warming = board.counter("tickcast_warming_ticks_total")
         self.skipped = {
-            reason: board.counter("tickcast_skipped_ticks_total", reason=reason) for reason in (*SKIPPED, "no_model")
+            reason: board.counter("tickcast_skipped_ticks_total", reason=reason)
+            for reason in (*SKIPPED, "no_model", *LAG_REASONS)
         }
         self.dead_letters = {
             reason: board.counter("tickcast_dead_letters_total", reason=reason) for reason in BAD_RECORD_REASONS
         }
-        self.expired = {
-            horizon: board.counter("tickcast_forecasts_expired_total", horizon=str(horizon)) for horizon in horizons
-        }
+        self.forecast_ahead(horizons)
         self.rows = board.counter("tickcast_rows_total")
         self.symbols: Gauge = board.gauge("tickcast_symbols")
         self.evicted: Counter = board.counter("tickcast_symbols_evicted_total")
@@ -89,11 +90,23 @@ class Instruments:
         self.paused = board.gauge("tickcast_paused")
         self.commits = board.counter("tickcast_commits_total")
         self.commit_failures = board.counter("tickcast_commit_failures_total")
+        self.transactions = {
+            result: board.counter("tickcast_transactions_total", result=result) for result in TRANSACTION_RESULTS
+        }
+        self.fenced_owners = board.counter("tickcast_fenced_owners_total")
+        self.pending = board.gauge("tickcast_pending_partitions")
         self.progress = board.gauge("tickcast_last_progress_timestamp_seconds")
         self.event_to_sent = board.wall_latency("event_to_sent")
         self.kafka_to_sent = board.wall_latency("kafka_to_sent")
         self.received_to_handed = board.histogram("tickcast_received_to_handed_seconds")
         self.handed_to_acknowledged = board.histogram("tickcast_handed_to_acknowledged_seconds")
+
+    def forecast_ahead(self, horizons: Sequence[int]) -> None:
+        """Forecasts hold a value for each of `horizons` from now on; what was counted for others stays."""
+        self.expired = {
+            horizon: self.board.counter("tickcast_forecasts_expired_total", horizon=str(horizon))
+            for horizon in horizons
+        }
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
         """What became of decoded ticks. Forecasts are counted when they are sent."""
@@ -108,6 +121,11 @@ class Instruments:
         ahead = np.array(late)
         for horizon, counter in self.expired.items():
             counter.add(int(np.count_nonzero(ahead >= horizon)))
+
+    def answered(self, batch: Batch) -> None:
+        """All of `batch` was acknowledged."""
+        self.acknowledged.add(batch.sent)
+        self.handed_to_acknowledged.observe(batch.latencies_s())
 
     def recovered(self, kind: str) -> None:
         """A partition was taken up, `kind` says from what."""

@@ -22,6 +22,8 @@ from tickcast.clients import Headers, OnDelivery
 
 # Hears what became of records: their topic, their callbacks, and for each its error or None.
 Answered = Callable[[str, Sequence[OnDelivery], Sequence[BaseException | None]], None]
+# What the library says of the record at a place in a failed batch.
+ErrorOf = Callable[[int], BaseException]
 
 MESSAGE_FORMAT = 2
 # Lengths and places whose bytes are remembered: those of a day's forecasts are a few hundred.
@@ -69,6 +71,14 @@ class Accumulator(RecordAccumulator):  # type: ignore[misc]  # kafka-python has 
         finally:
             self._appends_in_progress.decrement()
 
+    def abort_undrained_batches(self, error: BaseException) -> None:
+        """See `RecordAccumulator`: what the transaction is aborted for is not the fault of these records.
+
+        Except where they may not be sent at all: then another transaction would be aborted for the same.
+        """
+        of_all = isinstance(error, errors.AuthorizationError)
+        super().abort_undrained_batches(error if of_all else errors.TransactionAbortedError(str(error)))
+
     def split_and_reenqueue(self, batch: Any, now: float | None = None) -> int:
         """See `RecordAccumulator`: it hangs each record's future onto one of two new batches."""
         if type(batch) is Batch:
@@ -100,12 +110,10 @@ class Batch(ProducerBatch):  # type: ignore[misc]
         """Give each record what the library takes for its future."""
         self._record_futures = [_Parted(self.topic_partition.topic, each, self._answered) for each in self._told]
 
-    def _produced(self, result: tuple[int, int, Callable[[int], BaseException] | None]) -> None:
+    def _produced(self, result: tuple[int, int, ErrorOf | None]) -> None:
         """The broker has answered, or the library has given up: the library's word for both is success."""
         told, self._told = self._told, []
-        error_of = result[2]
-        found = [None] * len(told) if error_of is None else [error_of(index) for index in range(len(told))]
-        self._answered(self.topic_partition.topic, told, found)
+        _tell(self._answered, self.topic_partition.topic, told, result[2], range(len(told)))
 
     def _failed(self, error: BaseException) -> None:
         told, self._told = self._told, []
@@ -124,8 +132,8 @@ class _Parted:
         """From now on this is record `index` of the batch whose future is `produced`. Called again at another split."""
         produced._add_cb_eb(functools.partial(self._produced, index), self._failed)
 
-    def _produced(self, index: int, result: tuple[int, int, Callable[[int], BaseException] | None]) -> None:
-        self._answered(self._topic, self._told, [None if result[2] is None else result[2](index)])
+    def _produced(self, index: int, result: tuple[int, int, ErrorOf | None]) -> None:
+        _tell(self._answered, self._topic, self._told, result[2], (index,))
 
     def _failed(self, error: BaseException) -> None:
         self._answered(self._topic, self._told, [error])
@@ -161,6 +169,20 @@ class _Builder(DefaultRecordBatchBuilder):  # type: ignore[misc]
         self._buffer += length
         self._buffer += body
         return True
+
+
+def _tell(
+    answered: Answered, topic: str, told: Sequence[OnDelivery], error_of: ErrorOf | None, places: Sequence[int]
+) -> None:
+    """Answer records, whether or not the library can say what became of each: the loop waits for every one."""
+    if error_of is None:
+        answered(topic, told, [None] * len(told))
+        return
+    found: Sequence[BaseException] = [errors.UnknownError("the library does not say why")] * len(told)
+    try:
+        found = [error_of(place) for place in places]
+    finally:
+        answered(topic, told, found)
 
 
 @functools.lru_cache(VARINTS_REMEMBERED)

@@ -1,6 +1,7 @@
 """The producing half of the kafka-python client: hands records over and counts what is not answered yet.
 
-Stage `produce` of the way of a tick; used by `client_kafka_python` alone. `KafkaProducer.send` is not used: most of its
+Stage `produce` of the way of a tick; used by `client_kafka_python` and, for what transactions add to it, by
+`kafka_python_transactions`. `KafkaProducer.send` is not used: most of its
 40 us a record go into checking and preparing what is known here. See `kafka_python_batches`.
 """
 
@@ -8,6 +9,7 @@ import functools
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import kafka
 from kafka import errors
@@ -17,7 +19,7 @@ from kafka.structs import TopicPartition
 
 from tickcast.clients import Headers, OnDelivery
 from tickcast.config import KafkaConfig
-from tickcast.errors import DeliveryError
+from tickcast.errors import BrokerError, DeliveryError
 from tickcast.kafka_python_batches import Accumulator
 from tickcast.kafka_python_errors import refusal
 from tickcast.kafka_python_settings import SEND_BLOCK_MAX_MS, opened, producer_settings
@@ -33,9 +35,9 @@ SURELY_SMALL_BYTES = 65_536
 class Producer:
     """An idempotent `kafka.KafkaProducer` whose flush and close keep to their time."""
 
-    def __init__(self, config: KafkaConfig, instance_id: str) -> None:
-        """Raises kafka-python's errors where the cluster does not answer."""
-        self._producer = opened(kafka.KafkaProducer, producer_settings(config, instance_id))
+    def __init__(self, config: KafkaConfig, instance_id: str, **settings: Any) -> None:
+        """`settings` beyond those of every producer. Raises kafka-python's errors where the cluster does not answer."""
+        self._producer = opened(kafka.KafkaProducer, {**producer_settings(config, instance_id), **settings})
         self._accumulator = self._producer._accumulator
         self._accumulator.__class__ = Accumulator
         self._sender = self._producer._sender
@@ -78,10 +80,16 @@ class Producer:
     def _answered(self, topic: str, told: Sequence[OnDelivery], found: Sequence[BaseException | None]) -> None:
         """What became of records, on the sender's thread."""
         for on_delivery, error in zip(told, found, strict=True):
-            on_delivery(None if error is None else DeliveryError(f"{topic}: a record was not delivered: {error}"))
+            on_delivery(
+                None if error is None else self._failure(f"{topic}: a record was not delivered: {error}", error)
+            )
         with self._answer:
             self._heard += len(told)
             self._answer.notify_all()
+
+    def _failure(self, what: str, error: BaseException) -> BrokerError:
+        """What the callback of a record hears that kafka-python has given up."""
+        return DeliveryError(what)
 
     def _place(self, topic: str, key: bytes | None) -> TopicPartition:
         """Where a record goes: the same key to the same partition, as Java's client does it. Raises KafkaError."""

@@ -11,6 +11,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
 
+from tickcast import kafka_security
 from tickcast.config import KafkaConfig
 
 # A member that has not polled for so long gives its partitions to others: an order above the longest turn of the loop.
@@ -20,12 +21,16 @@ HEARTBEAT_INTERVAL_MAX_MS = 1_000
 # kafka-python has one fetch on its way per broker, and a partition that was left out of it (paused, or its last records
 # still being handed out) waits for it to come back: this is the tail of the latency. Shorter costs idle requests.
 FETCH_WAIT_MAX_MS = 20
+# One answer to a reader, per partition: its interpreter lock is held while it is taken apart, and others wait.
+READER_FETCH_BYTES = 262_144
 # How late new partitions of an input topic, or a topic created late, are noticed; the library's default is 5 minutes.
 METADATA_AGE_MAX_MS = 30_000
 # The longest `send` may block, which it does only for the metadata of a topic it has not sent to yet.
 SEND_BLOCK_MAX_MS = 1_000
 CONNECTION_IDLE_MAX_MS = 540_000
 PRODUCE_BATCH_BYTES = 65_536
+# kafka-python's sender sleeps so long where the cluster is still ending the transaction before: often a millisecond.
+TRANSACTION_RETRY_PAUSE_MS = 20
 
 
 class ClosingSocket(KafkaNetSocket):  # type: ignore[misc]  # kafka-python has no types
@@ -89,6 +94,22 @@ def consumer_settings(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
     }
 
 
+def reader_settings(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
+    """Keyword arguments of a `kafka.KafkaConsumer` that reads back what is answered already, and joins no group."""
+    return {
+        **_common(config, instance_id),
+        "group_id": None,
+        "isolation_level": "read_committed",
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "fetch_min_bytes": 1,
+        "fetch_max_wait_ms": min(FETCH_WAIT_MAX_MS, config.request_timeout_ms // 2),
+        "max_partition_fetch_bytes": READER_FETCH_BYTES,
+        "check_crcs": True,
+        "request_timeout_ms": config.request_timeout_ms,
+    }
+
+
 def producer_settings(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
     """Keyword arguments of `kafka.KafkaProducer`."""
     return {
@@ -103,6 +124,15 @@ def producer_settings(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
     }
 
 
+def transactional_settings(config: KafkaConfig, transactional_id: str) -> dict[str, Any]:
+    """What a producer is told beyond `producer_settings` to have transactions, under this name."""
+    return {
+        "transactional_id": transactional_id,
+        "transaction_timeout_ms": config.transaction_timeout_ms,
+        "retry_backoff_ms": TRANSACTION_RETRY_PAUSE_MS,
+    }
+
+
 def _common(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
     return {
         "bootstrap_servers": config.bootstrap_servers.split(","),
@@ -112,4 +142,5 @@ def _common(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
         "metadata_max_age_ms": METADATA_AGE_MAX_MS,
         "allow_auto_create_topics": False,
         "metrics_enabled": False,  # nobody reads them, and they cost time per request
+        **kafka_security.for_kafka_python(config.security),
     }

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tickcast import bundle_files
 from tickcast.errors import BundleError
 
 MANIFEST_NAME = "manifest.json"
@@ -209,10 +210,10 @@ def read(folder: Path) -> tuple[Manifest, str]:
     """The manifest of the bundle in `folder`, and its sha256: the bundle's identity. Raises BundleError."""
     path = folder / MANIFEST_NAME
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        content = bundle_files.read(path, bundle_files.MANIFEST_BYTES_MAX)
+    except BundleError as error:
         hint = "" if folder.is_dir() else "; a bundle is a folder made by `tickcast export`"
-        raise BundleError(f"{path}: cannot be read: {error.strerror}{hint}") from error
+        raise BundleError(f"{folder}: {error}{hint}") from error
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:

@@ -26,6 +26,10 @@ BOUNDS_S = tuple(
 STAGES = ("decode", "features", "push", "run", "encode", "produce", "prefix")
 # Wall clocks of two hosts may disagree: only these latencies can come out negative.
 WALL_LATENCIES = ("event_to_sent", "kafka_to_sent")
+# What becomes of a transaction.
+TRANSACTION_RESULTS = ("committed", "aborted")
+# Why a due tick is not answered: it was not its symbol's newest, or too old.
+LAG_REASONS = ("latest", "stale")
 
 Kind = Literal["counter", "gauge", "histogram"]
 ANY: tuple[str, ...] = ()
@@ -77,8 +81,8 @@ _TABLE = (
     Metric(
         "tickcast_skipped_ticks_total",
         "counter",
-        "Ticks without a forecast by the window rules or for want of a model.",
-        {"reason": ("unsampled", "late", "duplicate", "no_model")},
+        "Ticks without a forecast by the rules of windows and market states, for want of a model, or by `lag`.",
+        {"reason": ("unsampled", "late", "duplicate", "one_sided", "crossed", "halted", "no_model", *LAG_REASONS)},
     ),
     Metric(
         "tickcast_dead_letters_total",
@@ -95,6 +99,11 @@ _TABLE = (
     # windows
     Metric("tickcast_rows_total", "counter", "Feature rows computed."),
     Metric("tickcast_symbols", "gauge", "Symbols remembered."),
+    Metric(
+        "tickcast_symbols_on_two_partitions_total",
+        "counter",
+        "Symbols met on a partition while another one of the topic remembered them: half a window each.",
+    ),
     Metric("tickcast_symbols_evicted_total", "counter", "Symbols forgotten because of `recovery.max_symbols`."),
     # delivery
     Metric("tickcast_records_acknowledged_total", "counter", "Records handed over that the cluster acknowledged."),
@@ -102,7 +111,10 @@ _TABLE = (
     Metric("tickcast_paused", "gauge", "1 while back-pressure of the producer pauses the consumer, else 0."),
     Metric("tickcast_commits_total", "counter", "Commits the group coordinator accepted."),
     Metric("tickcast_commit_failures_total", "counter", "Commits that were refused or not answered."),
+    Metric("tickcast_transactions_total", "counter", "Transactions ended.", {"result": TRANSACTION_RESULTS}),
+    Metric("tickcast_fenced_owners_total", "counter", "Former owners whose open transactions were ended for them."),
     # progress
+    Metric("tickcast_pending_partitions", "gauge", "Partitions assigned and not taken up yet."),
     Metric("tickcast_lag_records", "gauge", "End offset minus position.", _PARTITION),
     Metric("tickcast_position_offset", "gauge", "Offset of the next record to process.", _PARTITION),
     Metric("tickcast_rebuild_remaining_records", "gauge", "Records still to replay until windows stand.", _PARTITION),
@@ -112,6 +124,10 @@ _TABLE = (
         "Partitions taken over, by what was known about them.",
         {"kind": ("metadata", "missing", "unreadable", "other_rules", "truncated", "fresh")},
     ),
+    Metric(
+        "tickcast_unstable_records", "gauge", "Records behind an open transaction of whoever writes ticks.", _PARTITION
+    ),
+    Metric("tickcast_stalls_total", "counter", "Partitions not read though there was more: the process ends then."),
     Metric("tickcast_last_progress_timestamp_seconds", "gauge", "When a position last moved."),
     Metric("tickcast_ready", "gauge", "1 when warm and assigned, else 0."),
     # latency
@@ -135,6 +151,13 @@ _TABLE = (
         "The bundle that answers.",
         {"name": ANY, "version": ANY, "sha256": ANY, "family": ANY},
     ),
+    Metric(
+        "tickcast_reloads_total",
+        "counter",
+        "Reloads: swapped to another bundle, refused (the old one answers on), or the bundle was the same.",
+        {"result": ("swapped", "refused", "unchanged")},
+    ),
+    Metric("tickcast_last_reload_timestamp_seconds", "gauge", "When a reload last ended, whatever came of it."),
     Metric("tickcast_provider_info", "gauge", "The execution provider in use.", {"provider": ANY, "requested": ANY}),
     Metric("tickcast_uncaptured_graphs", "gauge", "Graphs on a GPU that run without CUDA graphs, slower."),
     Metric("tickcast_start_time_seconds", "gauge", "When the process started."),

@@ -9,14 +9,16 @@ from typing import NamedTuple
 
 from tickcast import symbols
 from tickcast.carried_inference import CarriedInference
-from tickcast.clients import Client, Record
+from tickcast.clients import Client, Partition, Record
 from tickcast.clock import Clock
 from tickcast.codec import Decoder
+from tickcast.commits import Commits
 from tickcast.config import Config
 from tickcast.deliveries import Batch, Deliveries
 from tickcast.errors import BadRecord
 from tickcast.inference import Inference
 from tickcast.instruments import Instruments, Outcome
+from tickcast.lag import Lag
 from tickcast.ownership import Ownership
 from tickcast.partition_state import PartitionState
 from tickcast.publisher import Publisher, Received, Work
@@ -30,7 +32,6 @@ class Tally(NamedTuple):
 
     topic: str
     processed: int
-    replayed: int
     outcomes: Sequence[Outcome]  # of the ticks processed
     evicted: int
 
@@ -46,6 +47,7 @@ class Pipeline:
         inference: Inference | CarriedInference,
         publisher: Publisher,
         ownership: Ownership,
+        commits: Commits,
         deliveries: Deliveries,
         instruments: Instruments,
         clock: Clock,
@@ -56,12 +58,16 @@ class Pipeline:
         self._inference = inference
         self._publisher = publisher
         self._ownership = ownership
+        self._rebuilds = ownership.rebuilds
+        self._commits = commits
         self._deliveries = deliveries
         self._instruments = instruments
         self._clock = clock
+        self._lag = Lag(config.lag, instruments) if config.lag.active else None
         self._has_model = symbols.matcher(config.models[0].symbols)
         self._carries_wanted = False
-        self._paused = False
+        self._paused_since_ns: int | None = None
+        self.pause_reason = ""
         self._tallies: list[Tally] = []  # of this poll
 
     def turn(self) -> bool:
@@ -70,9 +76,9 @@ class Pipeline:
         Returns whether there was anything to answer or to prepare.
         """
         # With carries to prepare a look is enough: a slice of them is the longest a tick waits.
-        wait_s = 0.0 if self._carries_wanted else self._kafka.poll_timeout_ms / 1_000
+        wait_s = 0.0 if self._carries_wanted else min(self._kafka.poll_timeout_ms, self._ownership.wait_ms_max) / 1_000
         records = self._client.poll(wait_s, self._kafka.poll_records_max)
-        worked = bool(records) or self._carries_wanted
+        worked = bool(records) or self._carries_wanted or not self._rebuilds.is_waiting
         try:
             self._process(records)
         except BaseException:
@@ -81,12 +87,26 @@ class Pipeline:
             raise
         return worked
 
+    def paused_ns(self, now_ns: int) -> int:
+        """For how long the consumer has been paused, `pause_reason` says why; 0 where it is not."""
+        return 0 if self._paused_since_ns is None else max(1, now_ns - self._paused_since_ns)
+
+    def swap(self, decoder: Decoder, inference: Inference | CarriedInference, publisher: Publisher) -> None:
+        """From the next turn on these answer, of another bundle. Between two turns nothing is half processed."""
+        self._decoder = decoder
+        self._inference = inference
+        self._publisher = publisher
+        self._carries_wanted = False
+
     def _process(self, records: Sequence[Record]) -> None:
         received = Received(self._clock.wall_ns(), self._clock.monotonic_ns())
         self._instruments.stages.start()
         if records:
             batch = self._deliveries.open()
             work = self._decide(records, batch)
+            if self._lag is not None:
+                remarks = self._lag.choose(work.rows, work.records, work.due, received.wall_ns)
+                work = work._replace(remarks=remarks)
             for answers in self._inference.answer(work.rows, work.due):
                 self._publisher.publish(work, answers, received, batch)
             self._publisher.hand_over(work, batch)
@@ -98,6 +118,8 @@ class Pipeline:
             self._carries_wanted = self._inference.carries_wanted
         self._instruments.stages.book()
         self._ownership.advance()
+        if not self._rebuilds.is_waiting:
+            self._rebuild()
         self._throttle()
 
     def _decide(self, records: Sequence[Record], batch: Batch) -> Work:
@@ -117,16 +139,14 @@ class Pipeline:
     def _decide_partition(self, records: Sequence[Record], state: PartitionState, work: Work, batch: Batch) -> None:
         windows = state.windows
         decode, decide, has_model = self._decoder.decode, windows.decide, self._has_model
-        publish_from, evicted = state.publish_from, windows.evicted
-        rows, sources, due = work
+        evicted = windows.evicted
+        rows, sources, due = work.rows, work.records, work.due
         outcomes: list[Outcome] = []
         for record in records:
-            publishes = record.offset >= publish_from
             try:
                 tick = decode(record)
             except BadRecord as error:
-                if publishes:
-                    self._publisher.bury(record, error, batch)
+                self._publisher.bury(record, error, batch)
                 continue
             outcome: Outcome = "no_model"
             if has_model(tick.symbol):
@@ -135,16 +155,33 @@ class Pipeline:
                 if row is not None:
                     rows.append(row)
                     sources.append(record)
-                    due.append(row.due and publishes)
-            if publishes:
-                outcomes.append(outcome)
+                    due.append(row.due)
+            outcomes.append(outcome)
         state.position = records[-1].offset + 1
-        published = len(records)
-        if records[0].offset < publish_from:
-            published = sum(record.offset >= publish_from for record in records)
-        self._tallies.append(
-            Tally(state.partition.topic, published, len(records) - published, outcomes, windows.evicted - evicted)
-        )
+        self._tallies.append(Tally(state.partition.topic, len(records), outcomes, windows.evicted - evicted))
+
+    def _rebuild(self) -> None:
+        """Read windows back, a slice of it; nothing of it is answered."""
+        is_alone = len(self._rebuilds) == len(self._ownership.states)
+        if self._rebuilds.turn(is_alone, self._refill):
+            self._instruments.progress.set(self._clock.wall_ns() / 1e9)
+
+    def _refill(self, records: Sequence[Record], state: PartitionState) -> None:
+        """Decode and decide ticks that are answered already, for their windows' sake. Bad ones were buried then."""
+        windows = state.windows
+        decode, decide, has_model = self._decoder.decode, windows.decide, self._has_model
+        evicted, rows = windows.evicted, []
+        for record in records:
+            try:
+                tick = decode(record)
+            except BadRecord:
+                continue
+            if has_model(tick.symbol) and (row := decide(tick).row) is not None:
+                rows.append(row)
+        if rows:
+            self._inference.refill(rows)
+        self._instruments.evicted.add(windows.evicted - evicted)
+        self._instruments.rows.add(len(rows))
 
     def _account(self, work: Work, received: Received) -> None:
         """What the poll came to, in numbers: once everything is on its way."""
@@ -152,7 +189,6 @@ class Pipeline:
         self._publisher.account(work, received)
         for tally in self._tallies:
             instruments.processed[tally.topic].add(tally.processed)
-            instruments.replayed[tally.topic].add(tally.replayed)
             instruments.evicted.add(tally.evicted)
             instruments.count(tally.outcomes)
         self._tallies = []
@@ -160,12 +196,19 @@ class Pipeline:
         instruments.progress.set(received.wall_ns / 1e9)
 
     def _throttle(self) -> None:
-        """Pause the consumer while too much is unacknowledged; go on when half of it is."""
+        """Pause the consumer while too much is unacknowledged, until half of it is; or a transaction has to end."""
         outstanding, limit = self._deliveries.outstanding, self._kafka.outstanding_max
-        if outstanding > limit or (self._paused and outstanding > limit // 2):
-            self._client.pause(list(self._ownership.states))  # again each turn: new partitions come unpaused
-            self._paused = True
-        elif self._paused:
-            self._client.resume(list(self._ownership.states))
-            self._paused = False
-        self._instruments.paused.set(float(self._paused))
+        paused = self._paused_since_ns is not None
+        if self._commits.busy or outstanding > limit or (paused and outstanding > limit // 2):
+            self._client.pause(self._served())  # again each turn: new partitions come unpaused
+            self.pause_reason = "a transaction does not end" if self._commits.busy else f"{outstanding} unacknowledged"
+            if not paused:
+                self._paused_since_ns = self._clock.monotonic_ns()
+        elif paused:
+            self._client.resume(self._served())
+            self._paused_since_ns = None
+        self._instruments.paused.set(float(self._paused_since_ns is not None))
+
+    def _served(self) -> list[Partition]:
+        """The partitions whose ticks are answered as they come; all others are paused anyway."""
+        return [partition for partition in self._ownership.states if partition not in self._rebuilds]

@@ -11,13 +11,15 @@ import msgspec
 
 from tickcast import records as wire
 from tickcast.bundle import Bundle
-from tickcast.clients import Client, Record
+from tickcast.clients import Record
 from tickcast.clock import Clock
+from tickcast.commits import Send
 from tickcast.config import Config
 from tickcast.deliveries import Batch
 from tickcast.errors import BadRecord, NonFiniteForecast
 from tickcast.inference import Answers
 from tickcast.instruments import Instruments
+from tickcast.lag import NO_REMARK, Remark, Remarks
 from tickcast.windows import Row, Tick, Values
 
 
@@ -34,6 +36,7 @@ class Work(NamedTuple):
     rows: list[Row]
     records: list[Record]
     due: list[bool]
+    remarks: Remarks | None = None  # None: every due tick is answered, however old
 
 
 class _Encoded(msgspec.Struct, gc=False):
@@ -49,7 +52,7 @@ class _Encoded(msgspec.Struct, gc=False):
 class Publisher:
     """Encodes each answer and hands it to the producer."""
 
-    def __init__(self, config: Config, bundle: Bundle, client: Client, instruments: Instruments, clock: Clock) -> None:
+    def __init__(self, config: Config, bundle: Bundle, send: Send, instruments: Instruments, clock: Clock) -> None:
         manifest = bundle.manifest
         self._bundle = wire.BundleName(manifest.name, manifest.version, bundle.sha256)
         self._horizons = manifest.horizons
@@ -58,7 +61,7 @@ class Publisher:
         self._output_topic = config.kafka.output_topic
         self._dead_letter_topic = config.kafka.dead_letter_topic
         self._dead_letter_bytes_max = config.input.dead_letter_bytes_max
-        self._client = client
+        self._send = send
         self._instruments = instruments
         self._clock = clock
         self._encoded: list[_Encoded] = []  # since the last `hand_over`
@@ -76,7 +79,8 @@ class Publisher:
                 self.bury(record, NonFiniteForecast("the model's answer is not finite"), batch)
                 continue
             now_ns = self._clock.wall_ns()
-            value = self._encode(record, row.tick, forecast, answers.path, received.wall_ns, now_ns)
+            remark = NO_REMARK if work.remarks is None else work.remarks.take(index)
+            value = self._encode(record, row.tick, forecast, answers.path, received.wall_ns, now_ns, remark)
             self._encoded.append(_Encoded(index, value, answers.path, now_ns))
         self._instruments.stages.mark("encode")
         if answers.path == "finish":
@@ -85,7 +89,7 @@ class Publisher:
     def hand_over(self, work: Work, batch: Batch) -> None:
         """Give what is encoded to the producer."""
         encoded, self._encoded = self._encoded, []
-        send, on_delivery = self._client.send, batch.on_delivery
+        send, on_delivery = self._send, batch.on_delivery
         batch.sent += len(encoded)
         for each in encoded:
             record = work.records[each.row]
@@ -122,11 +126,18 @@ class Publisher:
         """Send `record` to the dead-letter topic, with its reason."""
         letter = wire.dead_letter(record, error, self._dead_letter_bytes_max)
         batch.sent += 1
-        self._client.send(self._dead_letter_topic, letter.value, letter.key, letter.headers, batch.on_delivery)
+        self._send(self._dead_letter_topic, letter.value, letter.key, letter.headers, batch.on_delivery)
         self._instruments.dead_letters[error.reason].add()
 
     def _encode(
-        self, record: Record, tick: Tick, values: list[float], path: wire.AnswerPath, received_ns: int, sent_ns: int
+        self,
+        record: Record,
+        tick: Tick,
+        values: list[float],
+        path: wire.AnswerPath,
+        received_ns: int,
+        sent_ns: int,
+        remark: Remark,
     ) -> bytes:
         forecast = wire.Forecast(  # by position: names would cost as much as the encoding
             wire.VERSION,
@@ -142,10 +153,10 @@ class Publisher:
             values,
             self._unit,
             self._reference_mid(tick.values),
-            0,
+            remark[0],
             self._bundle,
             path,
-            (),
+            remark[1],
         )
         return wire.encode(forecast)
 

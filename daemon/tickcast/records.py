@@ -26,10 +26,20 @@ HEADER_SHA256 = "original-sha256"
 HEADER_KEY_LENGTH = "original-key-length"
 HEADER_HEADERS_LENGTH = "original-headers-length"
 DETAIL_BYTES_MAX = 1_000  # an error message can quote the record; a header must stay small
-# A record may be as long as a broker takes them, and its dead letter says more. With a value of the default
-# `dead_letter_bytes_max` these leave room for that, or one record could not be buried and would stop the daemon.
+# A record may be as long as a broker takes them, and its dead letter says more. Neither its key nor its headers may
+# take all the room, or one record could not be buried and would stop the daemon.
 KEY_BYTES_MAX = 50_000
 HEADERS_BYTES_MAX = 50_000
+ROOM_SHARE = 4  # nor more than a quarter of what the topic takes, each
+# What Kafka adds (record batches of version 2, KIP-98), with every number at its longest.
+BATCH_BYTES = 61
+RECORD_BYTES = 36
+HEADER_BYTES = 10
+# The longest request that producers make by default, and what is in it beside the batch: names of topic and producer.
+REQUEST_BYTES_MAX = 1_048_576
+REQUEST_BYTES = 1_000
+# What a letter says of its record takes less than half of this, with the longest names.
+LETTER_BYTES_MIN = 4_096
 
 
 class BundleName(msgspec.Struct, frozen=True):
@@ -89,28 +99,61 @@ class DeadLetter(NamedTuple):
     headers: Headers
 
 
-def dead_letter(record: Record, error: BadRecord, bytes_max: int) -> DeadLetter:
-    """Original key, value (at most `bytes_max`) and headers; source, reason, and what was cut."""
-    headers = _original_headers(record)
+def dead_letter_limit(topic_bytes_max: int) -> int:
+    """How long a dead letter may be for a topic with this `max.message.bytes`: its key, value and headers.
+
+    One below `LETTER_BYTES_MIN` is of no use: there are records that no letter of that length can tell of.
+    """
+    return min(topic_bytes_max, REQUEST_BYTES_MAX - REQUEST_BYTES) - BATCH_BYTES - RECORD_BYTES
+
+
+# Of topics that take what producers send by default.
+LETTER_BYTES_MAX = dead_letter_limit(REQUEST_BYTES_MAX)
+
+
+def topic_bytes_min() -> int:
+    """The least `max.message.bytes` with which a topic takes every dead letter."""
+    return LETTER_BYTES_MIN + BATCH_BYTES + RECORD_BYTES
+
+
+def dead_letter(
+    record: Record, error: BadRecord, bytes_max: int, letter_bytes_max: int = LETTER_BYTES_MAX
+) -> DeadLetter:
+    """Original key, value (at most `bytes_max`) and headers; source, reason, and what was cut.
+
+    `length` of the letter is at most `letter_bytes_max`, which is `LETTER_BYTES_MIN` or more.
+    """
+    share = letter_bytes_max // ROOM_SHARE
+    headers = _original_headers(record, min(HEADERS_BYTES_MAX, share))
     headers += source_headers(record.partition, record.offset)
     headers.append((HEADER_REASON, error.reason.encode()))
     headers.append((HEADER_DETAIL, str(error).encode(errors="replace")[:DETAIL_BYTES_MAX]))
-    value = record.value
-    if value is not None and len(value) > bytes_max:
-        headers.append((HEADER_LENGTH, b"%d" % len(value)))
-        headers.append((HEADER_SHA256, hashlib.sha256(value).hexdigest().encode()))
-        value = value[:bytes_max]
-    key = record.key
-    if key is not None and len(key) > KEY_BYTES_MAX:
+    key, value = record.key, record.value
+    if key is not None and len(key) > (key_bytes_max := min(KEY_BYTES_MAX, share)):
         headers.append((HEADER_KEY_LENGTH, b"%d" % len(key)))
-        key = key[:KEY_BYTES_MAX]
+        key = key[:key_bytes_max]
+    if value is not None:
+        whole = DeadLetter(key, value, headers)
+        if len(value) > bytes_max or length(whole) > letter_bytes_max:
+            headers.append((HEADER_LENGTH, b"%d" % len(value)))
+            headers.append((HEADER_SHA256, hashlib.sha256(value).hexdigest().encode()))
+            room = letter_bytes_max - length(DeadLetter(key, None, headers))
+            value = value[: min(bytes_max, room)]
     return DeadLetter(key, value, headers)
 
 
-def _original_headers(record: Record) -> Headers:
+def length(letter: DeadLetter) -> int:
+    """How many bytes `letter` takes in a record batch, without what Kafka adds for the record and the batch."""
+    return len(letter.key or b"") + len(letter.value or b"") + _length(letter.headers)
+
+
+def _length(headers: Headers) -> int:
+    return sum(len(name.encode()) + len(value) + HEADER_BYTES for name, value in headers)
+
+
+def _original_headers(record: Record, bytes_max: int) -> Headers:
     """Kafka lets a header's value be null, which not every producer can send: those come as empty ones."""
     headers = [(name, value or b"") for name, value in record.headers]
-    length = sum(len(name.encode()) + len(value) for name, value in headers)
-    if length + len(headers) > HEADERS_BYTES_MAX:  # a header without name and value takes room, too
-        return [(HEADER_HEADERS_LENGTH, b"%d" % length)]
+    if (taken := _length(headers)) > bytes_max:
+        return [(HEADER_HEADERS_LENGTH, b"%d" % (taken - HEADER_BYTES * len(headers)))]
     return headers

@@ -45,10 +45,10 @@ FORECAST_FIELDS: Mapping[str, str] = {
     "forecast": "one value per horizon: change of the mid from this tick on; of a foreign model its own target",
     "unit": "unit of the values, from the bundle",
     "reference_mid": "mid of the tick itself: add a value to it for a price; null where the bundle names no columns",
-    "skipped_before": "due ticks of this symbol skipped since its last forecast; always 0 in this version",
+    "skipped_before": "due ticks of this symbol skipped by `lag` since its last forecast; 0 by default",
     "bundle": "`name`, `version` and `sha256` (of `manifest.json`) of the bundle that answered",
     "path": "which graphs answered; values by `finish` and `window` differ by rounding only",
-    "flags": "empty in this version",
+    "flags": "`stale`: older than `lag.max_age_ms`; `resumed`: `skipped_before` is not known from before here",
 }
 
 
@@ -131,19 +131,23 @@ def main(folder: Path) -> None:
 
 
 def _settings() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Key and JSON schema of every setting, those without a section first."""
+    """Key and JSON schema of every setting."""
     schema = Config.model_json_schema()
-    sections: list[tuple[str, dict[str, Any]]] = []
-    for name, part in schema["properties"].items():
+    return _settings_of("", schema, schema["$defs"])
+
+
+def _settings_of(prefix: str, section: dict[str, Any], defined: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Those of one section, and after them those of the sections in it."""
+    inner: list[tuple[str, dict[str, Any]]] = []
+    for name, part in section["properties"].items():
         reference = part.get("$ref") or part.get("items", {}).get("$ref")
-        if reference is None:
-            yield name, part
-        else:
-            sections.append((name, schema["$defs"][reference.rpartition("/")[2]]))
-    for name, section in sections:
-        for key, part in section["properties"].items():
-            empty: dict[str, Any] = {"default": {}} if part.get("type") == "object" else {}
-            yield f"{name}.{key}", empty | part
+        if reference is not None:
+            inner.append((f"{prefix}{name}.", defined[reference.rpartition("/")[2]]))
+            continue
+        empty: dict[str, Any] = {"default": {}} if part.get("type") == "object" else {}
+        yield f"{prefix}{name}", empty | part
+    for name, part in inner:
+        yield from _settings_of(name, part, defined)
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:

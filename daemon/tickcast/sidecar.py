@@ -43,13 +43,16 @@ class Sidecar:
         self._url = ""
 
     @classmethod
-    def launch(cls, board: "Board", config: "HttpConfig") -> "Sidecar":
-        """Start the child; it takes a while until it listens, in which there is other work to do."""
+    def launch(cls, board: "Board", config: "HttpConfig", hang_timeout_s: int) -> "Sidecar":
+        """Start the child; it takes a while until it listens, in which there is other work to do.
+
+        A parent that was ready once and makes no turn for `hang_timeout_s` is ended by it.
+        """
         link, child_link = socket.socketpair()
         with child_link:
             fds = (board.fd, child_link.fileno())
             process = subprocess.Popen(
-                _command(config, *fds),
+                _command(config, hang_timeout_s, *fds),
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 process_group=0,  # the terminal's Ctrl-C is for the loop, which is still watched while it drains
@@ -57,9 +60,9 @@ class Sidecar:
         return cls(process, link, config)
 
     @classmethod
-    def start(cls, board: "Board", config: "HttpConfig") -> "Sidecar":
+    def start(cls, board: "Board", config: "HttpConfig", hang_timeout_s: int) -> "Sidecar":
         """Start the child and wait until it listens. Raises what `url` raises."""
-        sidecar = cls.launch(board, config)
+        sidecar = cls.launch(board, config, hang_timeout_s)
         try:
             sidecar.url  # noqa: B018 - asked for what it raises
         except TickcastError:
@@ -99,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     _die_with_parent(options.parent_pid)
     # Imported here: the loop's process imports this module for `Sidecar` and serves nothing.
+    from tickcast import hangs
     from tickcast.board_reader import BoardReader
     from tickcast.exposition import Server
 
@@ -110,12 +114,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         _report(link, {"port": server.server_address[1]})
         threading.Thread(target=server.serve_forever, daemon=True).start()
+        hung = (BoardReader(options.board_fd), options.parent_pid, options.hang_timeout_s)
+        threading.Thread(target=hangs.end_when_hung, args=hung, daemon=True).start()
         with contextlib.suppress(ConnectionResetError):  # the parent went before it read the report
             link.recv(1)  # nothing is ever sent: returns when the parent closes its end or is gone
     return 0  # its threads end with it: there is no one left to ask
 
 
-def _command(config: "HttpConfig", board_fd: int, link_fd: int) -> list[str]:
+def _command(config: "HttpConfig", hang_timeout_s: int, board_fd: int, link_fd: int) -> list[str]:
     options: dict[str, Any] = {
         "board-fd": board_fd,
         "link-fd": link_fd,
@@ -123,6 +129,7 @@ def _command(config: "HttpConfig", board_fd: int, link_fd: int) -> list[str]:
         "host": config.host,
         "port": config.port,
         "live-timeout-s": config.live_timeout_ms / 1e3,
+        "hang-timeout-s": hang_timeout_s,
     }
     # -P: the working folder is no place to import from.
     return [sys.executable, "-P", "-m", "tickcast.sidecar", *(f"--{name}={value}" for name, value in options.items())]
@@ -132,7 +139,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tickcast.sidecar", description="Serves a running daemon's metrics."
     )
-    for name in ("board-fd", "link-fd", "parent-pid", "port"):
+    for name in ("board-fd", "link-fd", "parent-pid", "port", "hang-timeout-s"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--host", required=True)
     parser.add_argument("--live-timeout-s", type=float, required=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
+from tickcast import kafka_greeting, kafka_security
 from tickcast.clients import Committed, OffsetRange, Partition, Record
 from tickcast.config import KafkaConfig
 from tickcast.errors import BrokerError
@@ -27,8 +28,9 @@ class TopicReader:
     """Committed records only (read_committed). A context manager; `read` may be called many times."""
 
     def __init__(self, config: KafkaConfig) -> None:
-        """Raises BrokerError where the cluster does not answer."""
+        """Raises BrokerError where the cluster does not answer, RefusedError where it does not let us in."""
         self._config = config
+        kafka_greeting.greet(config)
         self._consumer = _consumer(config, {})
 
     def __enter__(self) -> "TopicReader":
@@ -105,6 +107,7 @@ def _consumer(config: KafkaConfig, more: Mapping[str, Any]) -> Any:
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
         "allow_auto_create_topics": False,
+        **kafka_security.for_kafka_python(config.security),
     }
     with answering(config.bootstrap_servers):
         consumer = opened(KafkaConsumer, {**settings, **more})

@@ -11,7 +11,7 @@ No clock and no per-process counter decides anything: what a tick becomes is a f
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 import numpy as np
@@ -25,9 +25,11 @@ PLACES_MIN = 64
 # More than two event times can lie apart.
 UNBOUNDED_NS = 1 << 65
 
-Fate = Literal["forecast", "warming", "unsampled", "late", "duplicate"]
+# What a tick shows of its market that the topic has a rule for; see `market.py`.
+MarketState = Literal["one_sided", "crossed", "halted"]
+Fate = Literal["forecast", "warming", "unsampled", "late", "duplicate", MarketState]
 Anchor = Literal["no", "yes", "void"]
-SKIPPED: tuple[Fate, ...] = ("unsampled", "late", "duplicate")
+SKIPPED: tuple[Fate, ...] = ("unsampled", "late", "duplicate", "one_sided", "crossed", "halted")
 
 Values = tuple[float, ...]
 
@@ -40,6 +42,8 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     event_time_ns: int
     values: Values
     sequence: int = 0
+    market: MarketState | None = None  # the state by whose rule it makes no row; NaN then stands for what is missing
+    cuts: bool = False  # and by which its symbol starts anew
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +67,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 
 _WARMING, _UNSAMPLED = Decision("warming"), Decision("unsampled")
 _LATE, _DUPLICATE = Decision("late"), Decision("duplicate")
+_OFF_MARKET = {state: Decision(state) for state in get_args(MarketState)}
 
 
 class SymbolWindow:
@@ -75,9 +80,11 @@ class SymbolWindow:
         "place",
         "previous",
         "release",
+        "reported",
         "sampled",
         "sampled_needs",
         "sequence",
+        "skipped",
         "slot",
     )
 
@@ -91,6 +98,8 @@ class SymbolWindow:
         self.needs: array[int] = _NO_NEEDS  # ring: oldest offset that each row needs
         self.count = 0  # rows in the window, 0..window
         self.sequence = 0  # rows ever decided: names the window's state for carries
+        self.skipped = 0  # due ticks ever skipped because of the clock; see `lag.py`
+        self.reported = -1  # of these, how many there were by the newest forecast; -1: no forecast yet
         self.oldest = tick.offset  # oldest offset that a rebuild of this symbol needs
 
     def __del__(self) -> None:
@@ -127,6 +136,8 @@ class Windows:
         """`columns` are a raw tick's, as the manifest names them."""
         self.rules = rules
         self.evicted = 0
+        # The symbols met, for whoever sets a list and takes them out of it again; see `symbol_homes.py`.
+        self.newcomers: list[str] | None = None
         self._replay_records_max = replay_records_max
         self._max_symbols = max_symbols
         self._length = rules.window
@@ -145,8 +156,18 @@ class Windows:
     def __len__(self) -> int:
         return len(self._symbols)
 
+    def __contains__(self, symbol: str) -> bool:
+        return symbol in self._symbols
+
     def decide(self, tick: Tick) -> Decision:
-        """What becomes of `tick`, by the rules and the symbol's previous tick only."""
+        """What becomes of `tick`, by the rules and the symbol's previous tick only.
+
+        One whose market state makes no row is as if it had never come; where it cuts, the symbol is as if never seen.
+        """
+        if tick.market is not None:
+            if tick.cuts and (cut := self._symbols.pop(tick.symbol, None)) is not None:
+                self._drop(cut)
+            return _OFF_MARKET[tick.market]
         oldest = tick.offset - self._replay_records_max
         if self._silent_since < oldest:
             self._forget_silent(oldest)
@@ -220,6 +241,8 @@ class Windows:
         window = SymbolWindow(self._free_places.pop(), tick)
         self._symbols[tick.symbol] = window
         self._oldest_needed[window.place] = tick.offset
+        if self.newcomers is not None:
+            self.newcomers.append(tick.symbol)
 
     def _forget_silent(self, oldest: int) -> None:
         while self._symbols:
@@ -229,7 +252,10 @@ class Windows:
             self._drop_longest_silent()
 
     def _drop_longest_silent(self) -> None:
-        _, window = self._symbols.popitem(last=False)
+        self._drop(self._symbols.popitem(last=False)[1])
+
+    def _drop(self, window: SymbolWindow) -> None:
+        """`window` is no symbol's any more."""
         self._oldest_needed[window.place] = NO_OFFSET
         self._free_places.append(window.place)
 

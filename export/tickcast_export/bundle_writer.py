@@ -32,6 +32,8 @@ TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx")
 
 # linux/fs.h: swap two paths in one step.
 RENAME_EXCHANGE = 2
+# A bundle is no secret, and whoever may write it says what is forecast: less where the umask asks for less, never more.
+FOLDER_MODE, FILE_MODE = 0o755, 0o644
 AT_FDCWD = -100
 
 
@@ -85,7 +87,7 @@ def write(unwritten: Bundle, out: Path, replace: bool = False) -> Bundle:
     certified = unwritten.manifest.model_copy(update={"certificate": certify(unwritten)})
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
-    unfinished.mkdir()
+    unfinished.mkdir(FOLDER_MODE)
     try:
         _fill(unfinished, certified, unwritten)
         bundle.load(unfinished)
@@ -121,7 +123,7 @@ def _fill(folder: Path, manifest: Manifest, content: Bundle) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

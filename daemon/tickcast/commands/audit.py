@@ -30,6 +30,8 @@ COLUMNS = {
     "doubled": "doubled",
     "unexpected": "unexpected",
 }
+# Only where there are any: without `lag` there can be none.
+MISCOUNTED = {"miscounted": "miscounted"}
 
 
 def audit(
@@ -98,10 +100,11 @@ def _audited(
 def _table(accounts: Mapping[Partition, Account], whole: Account) -> Table:
     verdict = "adds up" if whole.adds_up else "DOES NOT ADD UP"
     table = Table("partition", box=None, padding=(0, 1, 0, 0), title=f"audit: {verdict}")
-    for heading in COLUMNS.values():
+    columns = COLUMNS | MISCOUNTED if whole.miscounted else COLUMNS
+    for heading in columns.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for name, account in [*((_name(p), a) for p, a in sorted(accounts.items())), ("total", whole)]:
-        table.add_row(name, *(f"{getattr(account, column):,}" for column in COLUMNS))
+        table.add_row(name, *(f"{getattr(account, column):,}" for column in columns))
     return table
 
 

@@ -33,7 +33,9 @@ def bench_kafka(
     ] = None,
     rate: Annotated[float, typer.Option(min=1e-3, help="Ticks a second, all symbols together.")] = 500.0,
     saturate: Annotated[bool, typer.Option("--saturate", help="As many ticks a second as it answers.")] = False,
-    delivery: Annotated[Literal["at_least_once"], typer.Option(help="What the daemon promises.")] = "at_least_once",
+    delivery: Annotated[
+        Literal["at_least_once", "exactly_once"], typer.Option(help="What the daemon promises.")
+    ] = "at_least_once",
     rounds: Annotated[int, typer.Option(min=1, help="How often daemon and echo take turns.")] = 3,
     symbols: Annotated[int, typer.Option(min=1, max=10_000, help="Symbols.")] = 64,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of the input topic.")] = 4,
@@ -73,9 +75,10 @@ def bench_kafka(
             partitions=partitions,
             ticks=ticks or (SATURATED_TICKS if saturate else PACED_TICKS),
             seed=seed,
+            delivery=delivery,
             overrides=_overrides(setting or []),
         )
-        facts = report.facts(settings, delivery)
+        facts = report.facts(settings)
         for line in report.fact_lines(facts):
             console.print(line, highlight=False, soft_wrap=True)
         found = bench.run(settings)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tickcast import bundle, codec, providers
+from tickcast import bundle, codec, kafka_security, providers
 from tickcast import config as configuration
 from tickcast.errors import BundleError, ConfigurationError, ProviderError
 
@@ -34,6 +34,7 @@ def check_config(
         except ConfigurationError as error:
             problems.append(f"{config}: {error}")
     if settings is not None:
+        problems += [f"{config}: {problem}" for problem in kafka_security.problems(settings.kafka.security)]
         try:
             providers.choose(settings.inference.provider)
         except ProviderError as error:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tickcast import clients, tick_files, tick_options
+from tickcast import config as configuration
 from tickcast.clock import SystemClock
 from tickcast.config import KafkaConfig
 from tickcast.errors import UsageError
@@ -30,6 +31,12 @@ def replay(
     bootstrap_servers: Annotated[
         str, typer.Option(help="Brokers to ask first, host:port,host:port.")
     ] = "127.0.0.1:9092",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A daemon's configuration instead: its brokers, its client, and how it logs in.", dir_okay=False
+        ),
+    ] = None,
     speed: Annotated[
         float | None, typer.Option(min=1e-6, show_default="1", help="So many times as fast as recorded.")
     ] = None,
@@ -61,9 +68,8 @@ def replay(
     console = Console()
     console.print(f"columns: {mapping.text()}", highlight=False, soft_wrap=True)
     ticks = itertools.islice(_ticks(tick_files.chunks(files, mapping, CHUNK_ROWS)), limit)
-    played = _play(
-        ticks, Encoder(mapping.names, bool(mapping.sequence)), pace, _kafka(bootstrap_servers, topic), console, limit
-    )
+    kafka = _kafka(bootstrap_servers, topic) if config is None else _like(configuration.load(config).kafka, topic)
+    played = _play(ticks, Encoder(mapping.names, bool(mapping.sequence)), pace, kafka, console, limit)
     console.print(_summary(played, topic), highlight=False, soft_wrap=True)
 
 
@@ -88,6 +94,12 @@ def _kafka(bootstrap_servers: str, topic: str) -> KafkaConfig:
         output_topic=topic,
         dead_letter_topic=topic,
     )
+
+
+def _like(kafka: KafkaConfig, topic: str) -> KafkaConfig:
+    """The same for the cluster of `kafka`; never as its daemon: not in its group, in no transaction."""
+    topics = {"input_topics": (topic,), "output_topic": topic, "dead_letter_topic": topic}
+    return kafka.model_copy(update={"group_id": NAME, "delivery": "at_least_once", **topics})
 
 
 def _play(

@@ -1,5 +1,6 @@
 """`tickcast run`: the daemon."""
 
+import faulthandler
 import os
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +17,10 @@ def run(
 ) -> None:
     """Answer ticks from Kafka until SIGTERM or SIGINT; then drain, commit and exit 0."""
     settings = configuration.load(config, os.environ)
+    faulthandler.enable()  # ended for hanging, it says where
     clock = SystemClock()
     log.configure(settings.log, clock)
     # Imported late: onnxruntime and kafka-python take a third of a second that a wrong configuration need not wait for.
     from tickcast.daemon import Daemon
 
-    Daemon(settings, os.environ, clock).run()
+    Daemon(settings, lambda: configuration.load(config, os.environ), os.environ, clock).run()

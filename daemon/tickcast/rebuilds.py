@@ -1,0 +1,184 @@
+"""Partitions whose windows are being rebuilt, read back by a reader of their own while all others go on.
+
+Stage `windows.push` of the way of a tick, for ticks that are answered already. The group's consumer stands at the first
+offset to be answered and is paused until the windows stand: what it fetched ahead is live ticks of other partitions,
+which must not wait behind what is read back. So a rebuild is done in slices, one a turn of the loop: short ones while
+any partition is served, as one of its ticks may come during each, long ones while there is nothing else to do.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from tickcast import log
+from tickcast.clients import Client, Partition, Reader, Record
+from tickcast.clock import Clock
+from tickcast.errors import BrokerError, OffsetOutOfRangeError
+from tickcast.instruments import Instruments
+from tickcast.partition_state import PartitionState
+
+# What a slice may take while ticks of other partitions come, and while none can.
+SLICE_S = 300e-6
+SLICE_ALONE_S = 20e-3
+# More at once only leaves the caches; less is all fixed cost.
+SLICE_RECORDS = (16, 2_048)
+# Until the first slices are timed: what a record takes to be read, decoded and pushed.
+RECORD_S = 10e-6
+# The weight of the newest slice in what a record takes.
+LEARNING = 0.25
+# For the reader's first records, or the cluster's next: librdkafka counts in milliseconds.
+WAIT_S = 1e-3
+WAIT_ALONE_S = 10e-3
+# After an error that may heal.
+RETRY_PAUSE_NS = 500_000_000
+
+# Takes in records of a partition, in order.
+Refill = Callable[[Sequence[Record], PartitionState], None]
+
+
+class Rebuilds:
+    """The partitions under rebuild. `turn` is called once a turn of the loop."""
+
+    def __init__(
+        self, client: Client, open_reader: Callable[[], Reader], instruments: Instruments, clock: Clock
+    ) -> None:
+        """`open_reader` is called when a rebuild begins and none is under way."""
+        self._client = client
+        self._open_reader = open_reader
+        self._instruments = instruments
+        self._clock = clock
+        self._log = log.get("rebuilds")
+        self._under_way: dict[Partition, _Rebuild] = {}
+        self._reader: Reader | None = None
+        self._record_s = RECORD_S
+        self._cut_short = False
+        self._due_ns = 0
+
+    def __contains__(self, partition: Partition) -> bool:
+        return partition in self._under_way
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def __iter__(self) -> Iterator[Partition]:
+        return iter(self._under_way)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is nothing to do for a while."""
+        return not self._under_way or self._clock.monotonic_ns() < self._due_ns
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether all have to be taken up anew: one does not hold any more what was being read back."""
+        return self._cut_short and not self.is_waiting
+
+    def add(self, state: PartitionState) -> None:
+        """Begin with a partition just placed, or placed anew: paused, and its consumer where it is to be answered."""
+        if self._reader is None:
+            self._reader = self._open_reader()
+        self._reader.assign(state.partition, state.position)
+        self._under_way[state.partition] = _Rebuild(state, self._clock.monotonic_ns())
+
+    def discard(self, partitions: Collection[Partition]) -> None:
+        """`partitions` are not ours any more."""
+        for partition in partitions:
+            if self._under_way.pop(partition, None) is not None:
+                self._reading.drop(partition)
+        self._close_if_done()
+
+    def put_off(self, error: BrokerError) -> None:
+        """Go on after a pause."""
+        self._log.warning("not read back yet", partitions=len(self._under_way), error=str(error))
+        self._due_ns = self._clock.monotonic_ns() + RETRY_PAUSE_NS
+
+    def turn(self, is_alone: bool, refill: Refill) -> bool:
+        """One slice; whether there was anything. `is_alone`: no other partition is served. Resumes what is complete.
+
+        Raises BrokerError for what will not heal.
+        """
+        if self.is_waiting or self._cut_short:
+            return False
+        began_ns = self._clock.monotonic_ns()
+        try:
+            records = self._reading.poll(0.0, self._slice(SLICE_ALONE_S if is_alone else SLICE_S))
+            if records:
+                self._take(records, refill)
+                self._learn(len(records), self._clock.monotonic_ns() - began_ns)
+            else:
+                self._take(self._reading.poll(WAIT_ALONE_S if is_alone else WAIT_S, SLICE_RECORDS[0]), refill)
+        except OffsetOutOfRangeError as error:
+            self._cut_short = True
+            self._log.warning("records were deleted while they were read back", error=str(error))
+        except BrokerError as error:
+            if not error.retriable:
+                raise
+            self.put_off(error)
+        self._advance()
+        return bool(records)
+
+    # -- private
+
+    @property
+    def _reading(self) -> Reader:
+        assert self._reader is not None
+        return self._reader
+
+    def _take(self, records: Sequence[Record], refill: Refill) -> None:
+        """Hand on what belongs to a rebuild; the reader's last poll of a partition reaches beyond it."""
+        by_partition: dict[Partition, list[Record]] = {}
+        for record in records:
+            by_partition.setdefault(record.partition, []).append(record)
+        for partition, found in by_partition.items():
+            rebuild = self._under_way.get(partition)
+            if rebuild is None:
+                continue
+            publish_from = rebuild.state.publish_from
+            if found[-1].offset >= publish_from:
+                found = [record for record in found if record.offset < publish_from]
+            refill(found, rebuild.state)
+            rebuild.records += len(found)
+            self._instruments.replayed[partition.topic].add(len(found))
+
+    def _advance(self) -> None:
+        """Note how far each is, and let those go on whose windows stand."""
+        for partition, rebuild in tuple(self._under_way.items()):
+            state = rebuild.state
+            state.position = min(self._reading.reached(partition), state.publish_from)
+            if not state.rebuilding:
+                self._end(partition, rebuild)
+        self._close_if_done()
+
+    def _end(self, partition: Partition, rebuild: "_Rebuild") -> None:
+        del self._under_way[partition]
+        self._reading.drop(partition)
+        self._client.resume([partition])
+        self._log.info(
+            "windows rebuilt",
+            partition=f"{partition.topic}/{partition.number}",
+            symbols=len(rebuild.state.windows),
+            records=rebuild.records,
+            took_s=round((self._clock.monotonic_ns() - rebuild.began_ns) / 1e9, 3),
+        )
+
+    def _close_if_done(self) -> None:
+        if not self._under_way and self._reader is not None:
+            self._reader.close()
+            self._reader = None
+            self._cut_short = False
+
+    def _slice(self, seconds: float) -> int:
+        least, most = SLICE_RECORDS
+        return most if self._record_s * most <= seconds else max(least, int(seconds / self._record_s))
+
+    def _learn(self, records: int, spent_ns: int) -> None:
+        self._record_s += LEARNING * (spent_ns / 1e9 / records - self._record_s)
+
+
+class _Rebuild:
+    """One partition's, since when, and how many records it has taken."""
+
+    __slots__ = ("began_ns", "records", "state")
+
+    def __init__(self, state: PartitionState, began_ns: int) -> None:
+        self.state = state
+        self.began_ns = began_ns
+        self.records = 0

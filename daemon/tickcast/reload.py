@@ -1,0 +1,199 @@
+"""Another bundle for a daemon that goes on answering: loaded and verified beside the loop, swapped between two turns.
+
+Beside the way of a tick. All that takes time is done on a thread of its own, so that a tick waits for the swap at most;
+whatever keeps a bundle from being loaded there, it is refused and the old one answers on.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Literal, NamedTuple
+
+from tickcast import log, manifest, model
+from tickcast.assembly import Assembly
+from tickcast.board import Board
+from tickcast.bundle_watch import BundleWatch
+from tickcast.clock import Clock
+from tickcast.config import Config
+from tickcast.errors import BrokerError, TickcastError
+from tickcast.model import Model
+from tickcast.notify import Notifier
+
+# Python code of the loading thread gives the interpreter lock back after so long when the loop wants it; by default
+# after 5 ms, which every one of a tick's calls that let go of it could wait.
+SWITCH_INTERVAL_S = 1e-4
+# Until a swap that the cluster did not answer for is tried again.
+RETRY_PAUSE_NS = 1_000_000_000
+
+Result = Literal["swapped", "refused", "unchanged"]
+
+
+class Loaded(NamedTuple):
+    """What a reload found."""
+
+    config: Config  # as it is in force after it
+    ignored: list[str]  # settings that differ and need a restart
+    model: Model | None  # None: the bundle that answers already
+
+
+class Reloads:
+    """At most one at a time; asked for meanwhile, another follows. Everything is called on the loop's thread."""
+
+    def __init__(
+        self,
+        config: Config,
+        assembly: Assembly,
+        read: Callable[[], Config],
+        board: Board,
+        notifier: Notifier,
+        clock: Clock,
+    ) -> None:
+        """`config` is in force; `read` reads the configuration as it is written now."""
+        self.outcome = ""  # what came of the last one, in words
+        self._config = config
+        self._assembly = assembly
+        self._read = read
+        self._board = board
+        self._notifier = notifier
+        self._clock = clock
+        self._log = log.get("reload")
+        self._thread = ThreadPoolExecutor(1, "reload")
+        self._watch = BundleWatch(config.models[0].bundle)
+        self._watch_interval_ns = config.models[0].watch_interval_ms * 1_000_000
+        self._watch_due_ns = clock.monotonic_ns() + self._watch_interval_ns
+        self._watching: Future[bool] | None = None
+        self._asked = False
+        self._loading: Future[Loaded] | None = None
+        self._loaded: Loaded | None = None  # waits to be swapped in
+        self._began_ns = self._due_ns = 0
+
+    def ask(self) -> None:
+        """Reload as soon as may be. Safe in a signal's handler."""
+        self._asked = True
+
+    def turn(self) -> None:
+        """Between two turns of the loop: start what was asked for, or end what is done; otherwise next to nothing.
+
+        Raises BrokerError where the cluster refuses for good what a swap has to ask it.
+        """
+        if self._loading is not None:
+            if self._loading.done():
+                self._take(self._loading)
+        elif self._loaded is not None:
+            self._swap(self._loaded)
+        elif self._asked:
+            self._begin()
+        elif self._watch_interval_ns:
+            self._look()
+
+    def close(self) -> None:
+        """Wait for what is being loaded; nothing comes of it any more."""
+        self._thread.shutdown(cancel_futures=True)
+
+    # -- private
+
+    def _look(self) -> None:
+        if self._watching is not None:
+            if not self._watching.done():
+                return
+            if self._watching.result():
+                self._asked = True
+            self._watching = None
+        elif (now_ns := self._clock.monotonic_ns()) >= self._watch_due_ns:
+            self._watch_due_ns = now_ns + self._watch_interval_ns
+            self._watching = self._thread.submit(self._watch.changed)
+
+    def _begin(self) -> None:
+        self._asked = False
+        self._began_ns = self._clock.monotonic_ns()
+        self._notifier.reloading()
+        self._log.info("reload")
+        self._switch_interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        answering = self._assembly.model
+        self._loading = self._thread.submit(load, self._config, self._read, answering, self._watch)
+
+    def _take(self, loading: "Future[Loaded]") -> None:
+        self._loading = None
+        sys.setswitchinterval(self._switch_interval_s)
+        error = loading.exception()
+        if error is not None:
+            # Whatever it was, the daemon is as it was before; what was not foreseen is told in full.
+            self._log.error(
+                "bundle refused", reason=str(error), exc_info=None if isinstance(error, TickcastError) else error
+            )
+            self._end("refused", f"reload refused: {error}")
+            return
+        self._loaded = loading.result()
+        self._swap(self._loaded)
+
+    def _swap(self, loaded: Loaded) -> None:
+        begun_ns = self._clock.monotonic_ns()
+        if begun_ns < self._due_ns:
+            return
+        windows_go_on = False
+        if loaded.model is not None:
+            try:
+                windows_go_on = self._assembly.swap(loaded.model)
+            except BrokerError as error:
+                if not error.retriable:
+                    raise
+                self._due_ns = begun_ns + RETRY_PAUSE_NS
+                self._log.warning("not swapped yet", error=str(error))
+                return
+        self._loaded = None
+        self._config = loaded.config
+        for key in loaded.ignored:
+            self._log.warning("takes effect at the next start", setting=key)
+        if loaded.model is None:
+            self._log.info("bundle unchanged", sha256=self._assembly.model.sha256)
+            self._end("unchanged", "reload: bundle unchanged")
+            return
+        told = loaded.model.manifest
+        ended_ns = self._clock.monotonic_ns()
+        self._log.info(
+            "bundle swapped",
+            name=told.name,
+            version=told.version,
+            sha256=loaded.model.sha256,
+            windows="went on" if windows_go_on else "are read again",
+            took_s=round((ended_ns - self._began_ns) / 1e9, 3),
+            held_up_ms=round((ended_ns - begun_ns) / 1e6, 3),
+        )
+        self._end("swapped", f"reload: {told.name} {told.version} answers")
+
+    def _end(self, result: Result, outcome: str) -> None:
+        self.outcome = outcome
+        self._board.counter("tickcast_reloads_total", result=result).add()
+        self._board.gauge("tickcast_last_reload_timestamp_seconds").set(self._clock.wall_ns() / 1e9)
+        self._notifier.ready(outcome)
+
+
+def load(running: Config, read: Callable[[], Config], answering: Model, watch: BundleWatch) -> Loaded:
+    """The bundle that the configuration names now, ready to answer; none where that is the one `answering`.
+
+    Raises ConfigurationError, BundleError, ProviderError.
+    """
+    wanted = read()
+    bundle = {"bundle": wanted.models[0].bundle}
+    config = running.model_copy(update={"models": (running.models[0].model_copy(update=bundle),)})
+    ignored = list(_differences(_tree(config), _tree(wanted)))
+    watch.follow(config.models[0].bundle)
+    if manifest.read(config.models[0].bundle)[1] == answering.sha256:
+        return Loaded(config, ignored, None)
+    # Not another provider under way, which `auto` would take where a GPU cannot hold two bundles at once.
+    inference = config.inference.model_copy(update={"provider": answering.engine.provider})
+    return Loaded(config, ignored, model.load(config.model_copy(update={"inference": inference})))
+
+
+def _tree(config: Config) -> dict[str, Any]:
+    return {**config.model_dump(mode="json"), "models": config.models[0].model_dump(mode="json")}
+
+
+def _differences(running: Any, wanted: Any, key: str = "") -> Iterator[str]:
+    """The settings, `section.setting`, in which two trees differ."""
+    if isinstance(running, dict) and isinstance(wanted, dict):
+        for name in sorted(running.keys() | wanted.keys()):
+            yield from _differences(running.get(name), wanted.get(name), f"{key}.{name}".lstrip("."))
+    elif running != wanted:
+        yield key

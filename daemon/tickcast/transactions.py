@@ -1,0 +1,217 @@
+"""Exactly once: forecasts, dead letters and the offsets they answer become visible together, or not at all.
+
+Stages `produce`, `(acks)` and `commit` of the way of a tick. A transaction holds what `kafka.commit_interval_ms` gave
+rise to. What is in it is remembered as it was encoded: when it has to be aborted, the same records go again in the next
+one, but for those of partitions that are not ours any more. Windows have moved on meanwhile, and stay as they are.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+from tickcast import log, records
+from tickcast.clients import Client, Committed, Headers, OnDelivery, Partition
+from tickcast.clock import Clock
+from tickcast.commits import ANSWER_TIMEOUT_S
+from tickcast.config import Config
+from tickcast.deliveries import Deliveries
+from tickcast.errors import BrokerError, TransactionAbortedError
+from tickcast.instruments import Instruments
+from tickcast.offers import Offers
+
+# Between two attempts to end a transaction while partitions wait to be given back.
+RETRY_PAUSE_S = 0.1
+
+
+class Outgoing(NamedTuple):
+    """A record of the open transaction."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None
+    headers: Headers
+
+    @property
+    def source(self) -> Partition:
+        """The partition whose tick it answers."""
+        return records.source_of(self.headers)[0]
+
+
+class ExactlyOnce:
+    """Fulfils `commits.Commits` by transactions."""
+
+    def __init__(
+        self,
+        config: Config,
+        client: Client,
+        offers: Offers,
+        deliveries: Deliveries,
+        instruments: Instruments,
+        clock: Clock,
+        alive: Callable[[], None],
+    ) -> None:
+        """`alive` is called while the loop waits for the cluster: waiting is no reason to be restarted."""
+        self._interval_ns = config.kafka.commit_interval_ms * 1_000_000
+        self._records_max = config.kafka.outstanding_max
+        self._drain_timeout_s = config.recovery.drain_timeout_ms / 1_000
+        self._client = client
+        self._offers = offers
+        self._deliveries = deliveries
+        self._instruments = instruments
+        self._clock = clock
+        self._alive = alive
+        self._log = log.get("transactions")
+        self._sent: list[Outgoing] = []  # in the open transaction; bounded: a full one is ended
+        self._open = False
+        self._aborting = False
+        self._ending: dict[Partition, Committed] | None = None  # the offsets to end it with, once that has begun
+        self._undecided = False  # asked to commit, and no answer: it may be committed already
+        self._claims: dict[Partition, Committed] = {}  # to be committed before anything is answered
+        self._gone: set[Partition] = set()  # dropped since the transaction was opened
+        self._void: set[Partition] = set()  # dropped while undecided: if not committed, their offsets count no more
+        self._due_ns = 0
+
+    @property
+    def busy(self) -> bool:
+        """See `Commits`: a transaction that is being ended takes no more records."""
+        return self._aborting or self._ending is not None or bool(self._claims)
+
+    def send(
+        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
+    ) -> None:
+        """See `Commits`. The record's headers name its source."""
+        self._sent.append(Outgoing(topic, value, key, headers))
+        if self._aborting:
+            return  # it goes with the others, in the next transaction
+        try:
+            self._begin()
+            self._client.send(topic, value, key, headers, on_delivery)
+        except TransactionAbortedError as error:
+            self._abort_for(error)
+
+    def advance(self) -> None:
+        """See `Commits`."""
+        now_ns = self._clock.monotonic_ns()
+        if self.busy or now_ns >= self._due_ns or len(self._sent) >= self._records_max:
+            self._due_ns = now_ns + self._interval_ns
+            self._end(self._offers.moved())
+            return
+        try:
+            self._collect()
+        except TransactionAbortedError as error:
+            self._abort_for(error)
+
+    def claim(self, offsets: Mapping[Partition, Committed]) -> None:
+        """See `Commits`. Until it is done we are busy: no tick is answered before."""
+        self._claims.update(offsets)
+        self._end(self._offers.moved())
+
+    def settle(self, leaving: Collection[Partition]) -> None:
+        """See `Commits`."""
+        if not self._offers.states:
+            return
+        for partition in leaving:
+            self._claims.pop(partition, None)
+        offsets = {**self._offers.moved(), **self._offers.released(leaving)}
+        for _ in range(math.ceil(self._drain_timeout_s / ANSWER_TIMEOUT_S)):
+            begun_before = self._ending is not None
+            self._end(offsets)
+            if not self.busy and not begun_before:
+                return
+            if self.busy:
+                self._alive()
+                self._clock.sleep(RETRY_PAUSE_S)
+        self._log.error("the transaction has not ended in time: these ticks are answered again")
+
+    def dropped(self, partitions: Collection[Partition]) -> None:
+        """See `Commits`. With answers to their ticks in it, the open transaction must not be committed.
+
+        Unless it has been asked for: if it is committed, then with their offsets, before somebody else read these.
+        """
+        self._gone.update(partitions)
+        for partition in partitions:
+            self._claims.pop(partition, None)
+        if self._undecided:
+            self._void.update(partitions)
+            return
+        if self._ending is not None:
+            self._ending = _without(self._ending, self._gone)
+        if any(each.source in self._gone for each in self._sent):
+            self._aborting = True
+
+    # -- private
+
+    def _begin(self) -> None:
+        if not self._open:
+            self._client.begin_transaction()
+            self._open = True
+
+    def _end(self, offsets: Mapping[Partition, Committed]) -> None:
+        """Take the transaction one step towards its end; `offsets` count where that has not begun yet.
+
+        Whatever may heal leaves us busy: the next step goes on from there.
+        """
+        if self._ending is None:
+            self._ending = {**offsets, **self._claims}
+            self._claims = {}
+        try:
+            if self._aborting:
+                self._start_over()
+            if not self._aborting:
+                self._commit()
+        except TransactionAbortedError as error:
+            self._abort_for(error)
+        except BrokerError as error:
+            if not error.retriable:
+                raise
+            self._instruments.commit_failures.add()
+            self._log.warning("the transaction has not ended yet", error=str(error), aborting=self._aborting)
+
+    def _commit(self) -> None:
+        """Raises TransactionAbortedError or BrokerError where the transaction is still open afterwards."""
+        assert self._ending is not None
+        offsets = self._ending if self._undecided else self._offers.only_owned(self._ending)
+        if offsets or self._sent:
+            self._begin()
+            if not self._client.flush(ANSWER_TIMEOUT_S):
+                self._collect()
+                raise BrokerError(f"{self._deliveries.outstanding} records are not acknowledged yet")
+            self._collect()
+            self._undecided = True
+            self._client.commit_transaction(offsets, ANSWER_TIMEOUT_S)
+            self._instruments.transactions["committed"].add()
+            self._instruments.commits.add()
+            self._offers.note(self._offers.only_owned(offsets))
+        self._open, self._undecided, self._ending = False, False, None
+        self._sent = []
+        self._gone, self._void = set(), set()
+
+    def _start_over(self) -> None:
+        """Abort, and send what is still ours to answer again, the same bytes."""
+        if self._open:
+            self._client.abort_transaction(ANSWER_TIMEOUT_S)
+            self._instruments.transactions["aborted"].add()
+        self._deliveries.clear()
+        self._open, self._aborting = False, False
+        again = [each for each in self._sent if each.source not in self._gone]
+        self._sent, self._gone = [], set()
+        batch = self._deliveries.open()
+        for each in again:
+            batch.sent += 1
+            self.send(each.topic, each.value, each.key, each.headers, batch.on_delivery)
+
+    def _abort_for(self, error: TransactionAbortedError) -> None:
+        self._aborting, self._undecided = True, False
+        if self._ending is not None:
+            self._ending = _without(self._ending, self._void)
+        self._void = set()
+        self._log.warning("transaction to be aborted", error=str(error), records=len(self._sent))
+
+    def _collect(self) -> None:
+        """Raises DeliveryError, or TransactionAbortedError where sending again may help."""
+        for batch in self._deliveries.collect():
+            self._instruments.answered(batch)
+
+
+def _without(offsets: Mapping[Partition, Committed], gone: Collection[Partition]) -> dict[Partition, Committed]:
+    return {partition: committed for partition, committed in offsets.items() if partition not in gone}

@@ -1,0 +1,535 @@
+"""Another bundle under way: what it answers is what a fresh run of it would, and nothing of the old one is in it."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from factories import manifest_with
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memory_client import MemoryClient, MemoryCluster
+from pipelines import Line, config_with, model_of
+from test_pipeline import COLUMNS, INPUT, Step, _cluster, _comparable, _forecasts, _ticks, _whole, rules, steps
+from tickcast import reload
+from tickcast.board_reader import BoardReader
+from tickcast.commit_note import parse
+from tickcast.config import Config
+from tickcast.errors import BrokerError, BundleError, ConfigurationError
+from tickcast.manifest import WindowRules
+from tickcast.model import Model, windows_go_on
+from tickcast.records import Forecast
+from tickcast.reload import Reloads
+from toy_carried import ToyCarried, certificate
+from toy_engine import ToyEngine
+
+OLD_SHA256, NEW_SHA256 = "0" * 64, "1" * 64
+RULES = WindowRules(window=3)
+
+
+class NewEngine(ToyEngine):
+    """Another bundle: with a carry of the old one's, its answer would be neither's."""
+
+    def __init__(
+        self,
+        rules: WindowRules,
+        columns: tuple[str, ...] = COLUMNS,
+        splits: bool = True,
+        horizons: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__(rules, columns, splits)
+        manifest = self.bundle.manifest.model_copy(update={"name": "new", "horizons": horizons or (1, 2)})
+        self.bundle = replace(self.bundle, manifest=manifest, sha256=NEW_SHA256)
+        self._weights = self._weights**2 + 3
+
+
+def _part(cluster: MemoryCluster, end: int) -> MemoryCluster:
+    """The first records of a log."""
+    part = MemoryCluster()
+    part.topics[INPUT] = cluster.topics[INPUT][:end]
+    return part
+
+
+def _undisturbed(cluster: MemoryCluster, line: Line) -> dict[int, Forecast]:
+    for _ in _whole(cluster, line):
+        pass
+    line.close()
+    return {offset: _comparable(forecast) for offset, forecast in _forecasts(line.client).items()}
+
+
+def _swapped(
+    whole: MemoryCluster, line: Line, model: Model, before: int, turns: int | None
+) -> tuple[int, bool, dict[int, Forecast]]:
+    """Answer the first `before` records, or `turns` turns of them; swap; answer the rest.
+
+    Where the swap came, whether windows went on, and all forecasts.
+    """
+    cluster = line.client.cluster
+    assert len(cluster.topics[INPUT]) == before
+    if turns is None:
+        for _ in _whole(cluster, line):  # and idle turns, in which carries are prepared
+            pass
+    else:
+        line.turn(turns)
+    state = line.ownership.states.get(INPUT)
+    position = state.publish_from if state is not None and state.rebuilding else state.position if state else 0
+    windows_go_on = line.assembly.swap(model)
+    cluster.topics[INPUT] += whole.topics[INPUT][before:]
+    return position, windows_go_on, _undisturbed(cluster, line)
+
+
+def _config(records_max: int, reach: int, delivery: str = "at_least_once", mode: str = "windowed") -> Config:
+    return config_with(
+        kafka={"poll_records_max": records_max, "delivery": delivery},
+        recovery={"replay_records_max": reach},
+        inference={"mode": mode},
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.data(),
+    steps,
+    rules,
+    st.one_of(st.none(), rules),
+    st.integers(1, 7),
+    st.integers(4, 30),
+    st.sampled_from(["at_least_once", "exactly_once"]),
+)
+def test_each_forecast_is_that_of_a_fresh_run_of_the_bundle_it_names(
+    data, given_steps: list[Step], old_rules, other_rules, records_max, reach, delivery
+):
+    new_rules = other_rules or old_rules
+    before = data.draw(st.integers(0, len(given_steps)))
+    turns = data.draw(st.one_of(st.none(), st.integers(0, 9)))
+    whole, config = _cluster(given_steps), _config(records_max, reach, delivery)
+    old, new = (
+        _undisturbed(whole, Line(config, MemoryClient(_cluster(given_steps), [INPUT]), engine))
+        for engine in (ToyEngine(old_rules, COLUMNS), NewEngine(new_rules))
+    )
+    line = Line(config, MemoryClient(_part(whole, before), [INPUT]), ToyEngine(old_rules, COLUMNS))
+    position, windows_go_on, found = _swapped(whole, line, model_of(config, NewEngine(new_rules)), before, turns)
+    wanted = {offset: f for offset, f in old.items() if offset < position}
+    assert found == wanted | {offset: f for offset, f in new.items() if offset >= position}
+    assert windows_go_on == (old_rules == new_rules)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), steps, st.integers(2, 4), st.integers(1, 7), st.integers(4, 30), st.integers(1, 25), st.booleans())
+def test_in_the_mode_carried_states_start_anew_from_their_anchors(
+    data, given_steps, window, records_max, reach, interval, folds
+):
+    before = data.draw(st.integers(0, len(given_steps)))
+    turns = data.draw(st.one_of(st.none(), st.integers(0, 9)))
+    whole, config = _cluster(given_steps), _config(records_max, reach, mode="carried")
+
+    def made(is_new: bool, stretch: int) -> tuple[ToyEngine, ToyCarried]:
+        given_rules = WindowRules(window=window)
+        engine = NewEngine(given_rules) if is_new else ToyEngine(given_rules, COLUMNS)
+        manifest = engine.bundle.manifest.model_copy(update={"carried": certificate(stretch)})
+        engine.bundle = replace(engine.bundle, manifest=manifest)
+        return engine, ToyCarried(engine, folds)
+
+    other = data.draw(st.sampled_from([interval, interval + 3]))
+    old, new = (
+        _undisturbed(whole, Line(config, MemoryClient(_cluster(given_steps), [INPUT]), *each))
+        for each in (made(False, interval), made(True, other))
+    )
+    line = Line(config, MemoryClient(_part(whole, before), [INPUT]), *made(False, interval))
+    position, windows_go_on, found = _swapped(whole, line, model_of(config, *made(True, other)), before, turns)
+    wanted = {offset: f for offset, f in old.items() if offset < position}
+    assert found == wanted | {offset: f for offset, f in new.items() if offset >= position}
+    assert not windows_go_on
+
+
+def _line(cluster: MemoryCluster, acknowledges: bool = True, **sections: object) -> Line:
+    return Line(config_with(**sections), MemoryClient(cluster, [INPUT], acknowledges), ToyEngine(RULES, COLUMNS))
+
+
+def _new(new_rules: WindowRules = RULES) -> Model:
+    return model_of(config_with(), NewEngine(new_rules))
+
+
+def _tick(cluster: MemoryCluster, milliseconds: int) -> None:
+    body = {"symbol": "A", "event_time_ns": 1_700_000_000_000_000_000 + milliseconds * 1_000_000, "value": 3}
+    cluster.append(INPUT, msgspec.json.encode(body))
+
+
+def test_a_tick_for_which_the_old_model_had_a_carry_ready_is_answered_without_it():
+    cluster = _ticks(6)
+    line = _line(cluster)
+    line.turn(3)  # answers, then an idle turn prepares the carry
+    model = _new()
+    assert line.assembly.swap(model)
+    _tick(cluster, 10)
+    line.turn(2)
+    found = _forecasts(line.client)
+    assert (found[6].path, found[6].bundle.sha256) == ("window", NEW_SHA256)
+    _tick(cluster, 11)
+    line.turn()
+    assert _forecasts(line.client)[7].path == "finish"  # by a carry of the new model's
+    assert model.engine.finished == 1
+    line.close()
+
+
+def test_windows_of_equal_rules_and_rows_are_not_read_again():
+    line = _line(_ticks(10))
+    line.turn(2)
+    assert line.assembly.swap(_new())
+    line.turn(2)
+    assert line.value("tickcast_ticks_replayed_total", "ticks") == 0
+    assert line.value("tickcast_recoveries_total", "other_rules") == 0
+    line.close()
+
+
+def test_windows_of_another_length_are_read_back_before_anything_is_answered():
+    cluster = _ticks(10)
+    line = _line(cluster, kafka={"poll_records_max": 4})
+    line.turn(3)
+    before = len(line.client.sent)
+    assert not line.assembly.swap(_new(WindowRules(window=6)))
+    state = line.ownership.states[INPUT]
+    assert (state.position, state.publish_from, state.rebuilding) == (0, 10, True)
+    assert line.client.paused == {INPUT}
+    line.turn(4)
+    assert not line.client.paused
+    assert len(line.client.sent) == before
+    assert line.value("tickcast_recoveries_total", "other_rules") == 1
+    assert line.value("tickcast_ticks_replayed_total", "ticks") == 10
+    _tick(cluster, 20)
+    line.turn(2)
+    assert _forecasts(line.client)[10].bundle.sha256 == NEW_SHA256
+    note = parse(cluster.committed[INPUT].metadata)
+    assert note is not None
+    assert (note.window, cluster.committed[INPUT].offset) == (6, 11)
+    line.close()
+
+
+def test_the_note_is_that_of_the_new_rules_once_windows_stand_though_no_tick_came():
+    cluster = _ticks(10)
+    line = _line(cluster)
+    line.turn(3)
+    before = parse(cluster.committed[INPUT].metadata)
+    line.assembly.swap(_new(WindowRules(window=6)))
+    line.turn(3)
+    after = parse(cluster.committed[INPUT].metadata)
+    assert before is not None
+    assert after is not None
+    assert before.rules_hash != after.rules_hash
+    assert (cluster.committed[INPUT].offset, after.window) == (10, 6)
+    line.close()
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_what_was_answered_is_committed_before_windows_are_read_back(delivery: str):
+    cluster = _ticks(10)
+    line = _line(cluster, kafka={"commit_interval_ms": 3_600_000, "delivery": delivery})
+    line.turn(2)
+    line.assembly.swap(_new(WindowRules(window=6)))
+    assert cluster.committed[INPUT].offset == 10
+    line.close()
+
+
+@pytest.mark.parametrize("new_rules", [RULES, WindowRules(window=6)])
+def test_with_acknowledgements_outstanding_nothing_is_answered_twice_or_lost(new_rules: WindowRules):
+    cluster = _ticks(10)
+    line = _line(cluster, acknowledges=False, recovery={"drain_timeout_ms": 1_000})
+    line.turn(2)
+    line.assembly.swap(_new(new_rules))
+    assert cluster.committed[INPUT].offset == 0
+    for milliseconds in range(20, 25):
+        _tick(cluster, milliseconds)
+    line.turn(3)
+    line.client.acknowledge()
+    line.turn(3)
+    assert sorted(_forecasts(line.client)) == list(range(4, 15))  # which fails on a doubled one
+    assert cluster.committed[INPUT].offset == 15
+    line.close()
+
+
+def test_a_cluster_that_does_not_answer_leaves_everything_as_it_was(monkeypatch):
+    cluster = _ticks(10)
+    line = _line(cluster)
+    line.turn(2)
+
+    def silent(*_: object) -> None:
+        raise BrokerError("no answer in time")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(line.client, "offset_range", silent)
+        with pytest.raises(BrokerError):
+            line.assembly.swap(_new(WindowRules(window=6)))
+    _tick(cluster, 20)
+    line.turn(2)
+    found = _forecasts(line.client)[10]
+    assert (found.bundle.sha256, found.path) == (OLD_SHA256, "finish")
+    line.close()
+
+
+def test_other_horizons_are_forecast_and_counted_under_their_names():
+    cluster = _ticks(5)
+    line = _line(cluster)
+    line.turn(2)
+    engine = NewEngine(RULES, horizons=(1, 7))
+    line.assembly.swap(model_of(config_with(), engine))
+    for milliseconds in range(10, 14):
+        _tick(cluster, milliseconds)
+    line.turn(2)
+    assert _forecasts(line.client)[5].horizons == (1, 7)
+    assert line.value("tickcast_forecasts_expired_total", "1") > 0
+    assert line.value("tickcast_forecasts_expired_total", "7") == 0
+    line.close()
+
+
+def test_the_board_names_the_bundle_that_answers_and_no_other():
+    line = _line(_ticks(5))
+    line.turn(2)
+    line.assembly.swap(_new())
+    line.assembly.swap(model_of(config_with(), ToyEngine(RULES, COLUMNS)))
+    line.assembly.swap(_new())
+    shown = [s.labels for s in BoardReader(line.board.fd).samples() if s.metric.name == "tickcast_model_info"]
+    assert [(labels[0], labels[2]) for labels in shown] == [("new", NEW_SHA256)]
+    line.close()
+
+
+def test_a_swap_before_any_partition_is_owned_counts_for_those_to_come():
+    cluster = _ticks(10)
+    line = _line(cluster)
+    line.assembly.swap(_new(WindowRules(window=6)))
+    line.turn(3)
+    assert {f.bundle.sha256 for f in _forecasts(line.client).values()} == {NEW_SHA256}
+    note = parse(cluster.committed[INPUT].metadata)
+    assert note is not None
+    assert note.window == 6
+    line.close()
+
+
+def test_windows_go_on_only_where_their_rows_are_the_same():
+    def graph(sha256: str) -> dict[str, object]:
+        tensors = [{"name": "rows", "dtype": "float32", "shape": ("batch", 4, 2)}]
+        window = {"file": "window.onnx", "sha256": OLD_SHA256, "inputs": tensors, "outputs": tensors}
+        return {"window": window, "features": {**window, "file": "features.onnx", "sha256": sha256}}
+
+    config, carried = config_with(), config_with(inference={"mode": "carried"})
+    old = manifest_with(graphs=graph("a" * 64))
+    others = {
+        "the same": {"graphs": graph("a" * 64), "name": "b", "version": "2", "horizons": (1,)},
+        "another feature graph": {"graphs": graph("b" * 64)},
+        "no feature graph": {},
+        "more features": {"graphs": graph("a" * 64), "features": 3},
+        "other columns": {"graphs": graph("a" * 64), "columns": ("ask", "bid")},
+        "another window": {"graphs": graph("a" * 64), "rules": WindowRules(window=5)},
+    }
+    found = {what: windows_go_on(config, old, manifest_with(**changes)) for what, changes in others.items()}
+    assert found == {what: what == "the same" for what in others}
+    assert not windows_go_on(carried, old, old)
+
+
+# -- a reload from the signal to the swap
+
+
+class Supervisor:
+    """Hears what a `Notifier` would tell."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def reloading(self) -> None:
+        self.heard.append("reloading")
+
+    def ready(self, status: str) -> None:
+        self.heard.append(status)
+
+
+class Desk:
+    """A daemon's reloads over bundles that need no loading: what is wrong with the next one, a test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, watch_interval_ms: int = 0) -> None:
+        folder.mkdir()
+        (folder / "manifest.json").write_text("old")
+        models = [{"bundle": str(folder), "watch_interval_ms": watch_interval_ms}]
+        self.folder = folder
+        self.config = self.written = config_with(models=models)
+        self.found = _ticks(5)
+        self.line = Line(self.config, MemoryClient(self.found, [INPUT]), ToyEngine(RULES, COLUMNS))
+        self.line.turn(2)
+        self.supervisor = Supervisor()
+        self.sha256 = NEW_SHA256
+        self.wrong: Exception | None = None
+        self.loaded: list[Config] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        monkeypatch.setattr(reload.manifest, "read", lambda folder: (None, self.sha256))
+        monkeypatch.setattr(reload.model, "load", self._load)
+        self.reloads = Reloads(
+            self.config,
+            self.line.assembly,
+            lambda: self.written,
+            self.line.board,
+            self.supervisor,  # type: ignore[arg-type]
+            self.line.clock,
+        )
+
+    def _load(self, config: Config) -> Model:
+        assert self.gate.wait(60)
+        self.loaded.append(config)
+        if self.wrong is not None:
+            raise self.wrong
+        return model_of(config, NewEngine(RULES) if self.sha256 == NEW_SHA256 else ToyEngine(RULES, COLUMNS))
+
+    def turn(self) -> None:
+        """One between two of the loop's, when whatever is done beside it is done."""
+        self.reloads.turn()
+        self.reloads._thread.submit(lambda: None).result()
+
+    def reload(self) -> None:
+        """As on SIGHUP, to the end."""
+        self.reloads.ask()
+        self.turn()
+        self.turn()
+
+    def results(self) -> dict[str, float]:
+        samples = BoardReader(self.line.board.fd).samples()
+        return {s.labels[0]: s.values[0] for s in samples if s.metric.name == "tickcast_reloads_total"}
+
+    @property
+    def answering(self) -> str:
+        return self.line.assembly.model.sha256
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(monkeypatch, tmp_path / "bundle")
+    yield made
+    made.reloads.close()
+    made.line.close()
+
+
+def test_the_supervisor_hears_of_a_reload_and_what_came_of_it(desk: Desk):
+    desk.reload()
+    assert desk.supervisor.heard == ["reloading", "reload: new 1 answers"]
+    assert (desk.answering, desk.results()) == (NEW_SHA256, {"swapped": 1, "refused": 0, "unchanged": 0})
+    at = desk.line.value("tickcast_last_reload_timestamp_seconds")
+    assert at == desk.line.clock.wall_ns() / 1e9
+
+
+@pytest.mark.parametrize("wrong", [BundleError("window.onnx: sha256 is"), RuntimeError("out of memory"), MemoryError()])
+def test_whatever_is_wrong_with_a_bundle_the_old_one_answers_on(desk: Desk, wrong: Exception):
+    desk.wrong = wrong
+    desk.reload()
+    assert (desk.answering, desk.results()["refused"]) == (OLD_SHA256, 1)
+    assert desk.supervisor.heard == ["reloading", f"reload refused: {wrong}"]
+    desk.wrong = None
+    desk.reload()
+    assert (desk.answering, desk.results()["swapped"]) == (NEW_SHA256, 1)
+
+
+def test_a_configuration_that_does_not_hold_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    def read() -> Config:
+        raise ConfigurationError("desk.toml: kafka.group_id: required and not given")
+
+    monkeypatch.setattr(desk.reloads, "_read", read)
+    desk.reload()
+    assert desk.supervisor.heard[-1] == "reload refused: desk.toml: kafka.group_id: required and not given"
+    assert not desk.loaded
+
+
+def test_a_bundle_that_answers_already_is_not_loaded_again(desk: Desk):
+    desk.sha256 = OLD_SHA256
+    desk.reload()
+    assert not desk.loaded
+    assert desk.results() == {"swapped": 0, "refused": 0, "unchanged": 1}
+
+
+def test_of_the_configuration_only_the_bundle_changes_under_way(desk: Desk, tmp_path: Path, capsys):
+    models = [{"bundle": str(tmp_path / "other"), "symbols": ["A*"]}]
+    desk.written = config_with(models=models, kafka={"group_id": "other"}, input={"columns": {"value": "x"}})
+    desk.reload()
+    (loaded,) = desk.loaded
+    assert loaded.models[0].bundle == tmp_path / "other"
+    assert (loaded.models[0].symbols, loaded.kafka, loaded.input) == (("*",), desk.config.kafka, desk.config.input)
+    said = capsys.readouterr().out
+    keys = {"input.columns.value", "kafka.group_id", "models.symbols"}
+    assert {line.rpartition("setting=")[2].strip() for line in said.splitlines() if "next start" in line} == keys
+
+
+def test_a_bundle_is_loaded_on_the_provider_that_answers(desk: Desk):
+    assert desk.config.inference.provider == "auto"
+    desk.reload()
+    assert desk.loaded[0].inference.provider == "cpu"
+
+
+def test_the_loop_goes_on_while_a_bundle_is_loaded_and_another_signal_starts_another_reload(desk: Desk):
+    desk.gate.clear()
+    desk.reloads.ask()
+    interval_s = sys.getswitchinterval()
+    for _ in range(3):
+        desk.reloads.turn()
+    desk.reloads.ask()
+    desk.reloads.ask()
+    _tick(desk.found, 10)
+    desk.line.turn()
+    assert _forecasts(desk.line.client)[5].bundle.sha256 == OLD_SHA256
+    assert sys.getswitchinterval() < interval_s
+    desk.gate.set()
+    for _ in range(4):
+        desk.turn()
+    assert desk.results() == {"swapped": 1, "refused": 0, "unchanged": 1}
+    assert sys.getswitchinterval() == interval_s
+    assert desk.supervisor.heard.count("reloading") == 2
+
+
+def test_a_swap_that_the_cluster_does_not_answer_for_is_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    def refuses(retriable: bool) -> Callable[[Model], bool]:
+        def swap(model: Model) -> bool:
+            error = BrokerError("no answer in time")
+            error.retriable = retriable
+            raise error
+
+        return swap
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.line.assembly, "swap", refuses(retriable=True))
+        desk.reload()
+        desk.line.clock.advance(1.0)
+        desk.turn()
+        assert desk.supervisor.heard == ["reloading"]
+    desk.turn()
+    assert desk.answering == OLD_SHA256  # a second has not passed
+    desk.line.clock.advance(1.0)
+    desk.turn()
+    assert (desk.answering, len(desk.loaded)) == (NEW_SHA256, 1)
+    monkeypatch.setattr(desk.line.assembly, "swap", refuses(retriable=False))
+    desk.sha256 = OLD_SHA256
+    with pytest.raises(BrokerError):
+        desk.reload()
+
+
+def test_a_watched_folder_is_reloaded_when_it_has_another_bundle(monkeypatch, tmp_path: Path):
+    desk = Desk(monkeypatch, tmp_path / "bundle", watch_interval_ms=1_000)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "manifest.json").write_text("new")
+    for _ in range(4):
+        desk.turn()
+        desk.line.clock.advance(1.0)
+    assert not desk.supervisor.heard
+    desk.folder.rename(tmp_path / "gone")
+    (tmp_path / "new").rename(desk.folder)
+    for _ in range(6):
+        desk.turn()
+        desk.turn()
+        desk.line.clock.advance(1.0)
+    assert desk.supervisor.heard == ["reloading", "reload: new 1 answers"]
+    desk.reloads.close()
+    desk.line.close()
+
+
+def test_without_watching_only_the_signal_counts(desk: Desk):
+    (desk.folder / "manifest.json").write_text("new, and longer")
+    for _ in range(6):
+        desk.turn()
+        desk.line.clock.advance(3_600.0)
+    assert not desk.supervisor.heard
