@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import check_client_group
+import check_client_reader
 import check_client_records
 import check_client_transactions
 from client_bench import Bench
@@ -12,7 +13,12 @@ from tickcast.clients import CLIENTS
 CHECKS: dict[str, Callable[[Bench], None]] = {
     name.removeprefix("check_"): check
     for name, check in sorted(
-        (vars(check_client_records) | vars(check_client_group) | vars(check_client_transactions)).items()
+        (
+            vars(check_client_records)
+            | vars(check_client_group)
+            | vars(check_client_transactions)
+            | vars(check_client_reader)
+        ).items()
     )
     if name.startswith("check_")
 }

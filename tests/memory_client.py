@@ -196,7 +196,9 @@ class MemoryReader:
             found = [r for r in self._cluster.topics[partition] if r.offset >= at][: most - len(polled)]
             polled += found
             is_end = len(polled) < most
-            self._positions[partition] = self._cluster.end(partition) if is_end else found[-1].offset + 1 if found else at
+            self._positions[partition] = (
+                self._cluster.end(partition) if is_end else found[-1].offset + 1 if found else at
+            )
         return polled
 
     def reached(self, partition: Partition) -> int:

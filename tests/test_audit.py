@@ -88,3 +88,8 @@ def test_the_total_is_the_sum_over_partitions():
     one = _account([_forecast(offset) for offset in DUE], [_dead_letter(BAD)])
     whole = audit.total([one, one])
     assert (whole.ticks, whole.forecasts, whole.skipped_by_reason, whole.adds_up) == (20, 10, {"late": 2}, True)
+
+
+def test_a_forecast_that_miscounts_keeps_the_total_from_adding_up():
+    whole = audit.total([audit.Account(ticks=1, forecasts=1, miscounted=1), audit.Account(ticks=1, forecasts=1)])
+    assert (whole.forecasts, whole.miscounted, whole.adds_up) == (2, 1, False)

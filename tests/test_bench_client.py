@@ -166,3 +166,15 @@ def test_a_loop_that_polls_without_a_timeout_is_seen_to_have_work():
     assert not client.idle
     client.poll(0.1, 100)
     assert client.idle
+
+
+@pytest.mark.parametrize("end", [lambda c: c.commit_transaction({}, 1.0), lambda c: c.abort_transaction(1.0)])
+def test_the_end_of_a_transaction_answers_what_was_sent_in_it(end):
+    client = _client(ManualClock())
+    heard = []
+    client.begin_transaction()
+    client.send(DEAD_LETTER_TOPIC, b"bad", b"A", [], heard.append)
+    assert heard == []
+    end(client)
+    assert heard == [None]
+    assert client.dead_letters == 1

@@ -12,9 +12,10 @@ from pathlib import Path
 import kafka
 import psutil
 import pytest
+from confluent_kafka.admin import AdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from tickcast import kafka_jars
-from tickcast.broker import HOST, Broker
+from tickcast.broker import HOST, Broker, Listener
 from tickcast.errors import BrokerError, MissingExtraError
 
 pytestmark = pytest.mark.broker
@@ -102,6 +103,33 @@ def test_given_data_folder_survives_a_restart(tmp_path: Path) -> None:
         partitions = [kafka.TopicPartition("kept", number) for number in (0, 1)]
         assert sum(consumer.end_offsets(partitions).values()) == 1
         consumer.close()
+
+
+def test_killed_and_started_again_it_has_its_port_and_its_records() -> None:
+    with Broker() as broker:
+        address = broker.bootstrap_servers
+        broker.create_topic("kept")
+        assert produce(broker, "kept", b"one") == 0
+        broker.kill()
+        with pytest.raises(BrokerError, match="not running"):
+            broker.kill()
+        broker.start()
+        assert broker.bootstrap_servers == address
+        assert produce(broker, "kept", b"two") == 1
+        folder = broker.log_path.parent
+    assert not folder.exists()
+
+
+def test_a_further_listener_sends_clients_where_it_was_told_to() -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        port = taken.getsockname()[1]
+    with Broker(listeners={"OTHER": Listener(port, advertised=f"{HOST}:1")}) as broker:
+        told = {}
+        for asked in (broker.bootstrap_servers, f"{HOST}:{port}"):
+            (node,) = AdminClient({"bootstrap.servers": asked, "log_level": 0}).list_topics(timeout=10).brokers.values()
+            told[asked] = f"{node.host}:{node.port}"
+    assert told == {broker.bootstrap_servers: broker.bootstrap_servers, f"{HOST}:{port}": f"{HOST}:1"}
 
 
 def test_broker_and_its_folder_go_with_a_killed_parent() -> None:

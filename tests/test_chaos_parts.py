@@ -78,6 +78,8 @@ def test_what_is_run_is_what_was_asked_for():
     size = Size.of(asked)
     assert (size.clients, size.deliveries, size.kills) == (("confluent-kafka",), DELIVERIES, 7)
     assert size.scenarios == ("stopped", "kill -9")
+    assert not size.is_whole
+    assert Size.of({}).is_whole
     with pytest.raises(KeyError, match="sarama: allowed: kafka-python"):
         Size.of({"CLIENT": "sarama"})
 

@@ -181,6 +181,7 @@ def test_transactions_change_nothing_for_those_who_have_none(bench: Bench) -> No
         "transaction.timeout.ms": 20_000,
         "message.timeout.ms": 20_000,
         "socket.timeout.ms": 20_000,
+        "metadata.recovery.strategy": "none",
     }
 
 

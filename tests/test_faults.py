@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Mapping
 
 import pytest
-from memory_client import MemoryClient, MemoryCluster
+from memory_client import MemoryClient, MemoryCluster, MemoryReader
 from tickcast import config as configuration
 from tickcast import faults
-from tickcast.clients import Committed, Partition, Record
+from tickcast.clients import Committed, Partition, Reader, Record
 from tickcast.config import FAULT_VARIABLE
 from tickcast.errors import BrokerError, ConfigurationError
 from tickcast.faults import Fault, Stage
@@ -106,6 +106,13 @@ def subscribed(client: MemoryClient, fault: Fault):
     return wrapped
 
 
+def read_back(cluster: MemoryCluster, fault: Fault) -> Reader:
+    """A reader with `fault`, at the beginning of the ticks."""
+    reader = faults.reader(MemoryReader(cluster), fault)
+    reader.assign(PARTITION, 0)
+    return reader
+
+
 def send(client) -> None:
     client.send("forecasts", b"", None, [], lambda error: None)
 
@@ -122,6 +129,8 @@ def test_without_the_variable_there_is_nothing_around_the_client_and_the_decoder
     assert faults.armed({"PATH": "x"}) is None
     assert faults.client(client, None) is client
     assert faults.decoder(decoder, None) is decoder
+    reader = MemoryReader(cluster)
+    assert faults.reader(reader, None) is reader
 
 
 def test_the_variable_names_stage_count_and_action():
@@ -173,16 +182,19 @@ def test_decode_counts_ticks_to_be_answered_and_no_rebuilt_ones(cluster, strikes
 
 
 def test_recovery_strikes_in_a_poll_below_the_committed_offset(cluster, strikes):
-    client = subscribed(MemoryClient(cluster, [PARTITION]), armed("recovery", 4, strikes))
-    client.poll(0.0, 3)
+    fault = armed("recovery", 4, strikes)
+    subscribed(MemoryClient(cluster, [PARTITION]), fault)
+    reader = read_back(cluster, fault)
+    reader.poll(0.0, 3)
     assert strikes.count == 0
-    client.poll(0.0, 3)
+    reader.poll(0.0, 3)
     assert strikes.count == 1
 
 
 def test_recovery_is_not_reached_by_ticks_that_are_new(cluster, strikes):
-    client = subscribed(MemoryClient(cluster, [PARTITION]), armed("recovery", 5, strikes))
-    assert len(client.poll(0.0, 10)) == 10
+    fault = armed("recovery", 5, strikes)
+    subscribed(MemoryClient(cluster, [PARTITION]), fault)
+    assert len(read_back(cluster, fault).poll(0.0, 10)) == 10  # four of them below the committed offset
     assert strikes.count == 0
 
 

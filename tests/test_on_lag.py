@@ -79,10 +79,11 @@ class Desk:
         lag: dict[str, object],
         engine: type[ToyEngine] = ToyEngine,
         mode: str = "windowed",
+        recovery: dict[str, int] | None = None,
         **kafka: object,
     ) -> None:
         self.cluster = MemoryCluster()
-        self.config = config_with(lag=lag, kafka=kafka, inference={"mode": mode})
+        self.config = config_with(lag=lag, kafka=kafka, inference={"mode": mode}, recovery=recovery or {})
         self.sent: list[tuple[str, bytes | None, bytes | None, Headers]] = []
         self.polled: list[list[int]] = []  # offsets
         self.answers: list[list[records.Forecast]] = []  # to each poll
@@ -178,14 +179,15 @@ def _ticks(text: str) -> list[Step]:
     rules,
     lags,
     st.sampled_from([ToyEngine, OftenNan]),
+    st.sampled_from([{}, {"replay_records_max": 12}, {"max_symbols": 2}]),
     st.sampled_from([1, 3_000]),
     st.sets(st.integers(1, 11), max_size=2),
     st.booleans(),
 )
 def test_values_are_those_of_an_undisturbed_run_and_the_audit_adds_up_whatever_is_skipped_and_killed(
-    given_polls, given_rules, lag, engine, commit_interval_ms, kills, splits
+    given_polls, given_rules, lag, engine, recovery, commit_interval_ms, kills, splits
 ):
-    desk = Desk(given_rules, lag, engine, commit_interval_ms=commit_interval_ms)
+    desk = Desk(given_rules, lag, engine, recovery=recovery, commit_interval_ms=commit_interval_ms)
     check(desk, given_polls, kills, splits)
     if "on_stale" not in lag:  # a poll is done when it is committed
         assert engine is OftenNan or "unconfirmed" not in desk.account(desk.sent).skipped_by_reason

@@ -212,6 +212,18 @@ def test_too_much_unacknowledged_pauses_the_consumer_until_half_is_acknowledged(
     assert not client.paused
 
 
+def test_too_many_bytes_unacknowledged_pause_the_consumer_too():
+    cluster = MemoryCluster()
+    for _ in range(6):
+        cluster.append(INPUT, b"{" + b" " * 1_000)
+    line, client, _ = _line(cluster, acknowledges=False, kafka={"outstanding_bytes_max": 2_500, "poll_records_max": 1})
+    line.turn(6)
+    assert (len(client.sent), client.paused) == (3, {INPUT})
+    client.acknowledge(2)
+    line.turn(6)
+    assert (len(client.sent), client.paused) == (5, {INPUT})
+
+
 def test_a_bad_record_becomes_a_dead_letter_with_its_bytes_key_and_reason():
     cluster = _ticks(2)
     cluster.append(INPUT, b'{"symbol": "A"', key=b"key")

@@ -1,15 +1,14 @@
-"""How long dead letters and batches may be, as the cluster says."""
+"""How long batches, and so dead letters, may be, as the cluster says."""
 
 from collections.abc import Callable
 
 import pytest
 from pipelines import config_with
-from tickcast import records, topic_limits
+from tickcast import kafka_greeting, records, topic_limits
 from tickcast.broker import Broker
 from tickcast.cluster import Cluster
 from tickcast.config import KafkaConfig
 from tickcast.errors import ConfigurationError
-from tickcast.topic_limits import TopicLimits
 
 
 def _config(bootstrap_servers: str, output: str, dead_letters: str) -> KafkaConfig:
@@ -17,13 +16,14 @@ def _config(bootstrap_servers: str, output: str, dead_letters: str) -> KafkaConf
     return config_with(kafka={"bootstrap_servers": bootstrap_servers, **topics}).kafka
 
 
-def test_the_limits_are_the_topics_own(broker: Broker, topic: Callable[..., str]) -> None:
+def test_the_limit_is_that_of_the_topic_that_takes_least(broker: Broker, topic: Callable[..., str]) -> None:
     whole, small = topic(label="whole"), topic(config={"max.message.bytes": "20000"}, label="small")
-    servers = broker.bootstrap_servers
-    assert topic_limits.ask(_config(servers, whole, small)) == TopicLimits(records.dead_letter_limit(20_000), 20_000)
-    assert topic_limits.ask(_config(servers, small, whole)) == TopicLimits(records.dead_letter_limit(2**20), 20_000)
-    absent = topic_limits.ask(_config(servers, whole, "absent"))
-    assert absent == TopicLimits(records.dead_letter_limit(2**20), topic_limits.BATCH_BYTES_DEFAULT)
+    config = _config(broker.bootstrap_servers, whole, small)
+    assert topic_limits.applied(config) == config.model_copy(update={"batch_bytes_max": 20_000})
+    config = _config(broker.bootstrap_servers, small, whole)
+    assert topic_limits.applied(config).batch_bytes_max == 20_000
+    config = _config(broker.bootstrap_servers, whole, "absent")
+    assert topic_limits.applied(config) == config
 
 
 @pytest.mark.parametrize(("taken", "is_enough"), [(-1, False), (0, True)])
@@ -31,10 +31,12 @@ def test_a_topic_that_takes_less_than_a_letter_is_refused(
     monkeypatch: pytest.MonkeyPatch, taken: int, is_enough: bool
 ) -> None:
     taken += records.topic_bytes_min()
+    monkeypatch.setattr(kafka_greeting, "greet", lambda config: None)
     monkeypatch.setattr(Cluster, "batch_bytes_max", lambda self, names: {"forecasts": None, "dead-letters": taken})
     config = _config("127.0.0.1:1", "forecasts", "dead-letters")
     if is_enough:
-        assert topic_limits.ask(config).letter_bytes_max == records.LETTER_BYTES_MIN
+        limit = topic_limits.applied(config).batch_bytes_max
+        assert records.dead_letter_limit(limit) == records.LETTER_BYTES_MIN
     else:
         with pytest.raises(ConfigurationError, match=rf"dead-letters takes {taken} bytes at most .* may need"):
-            topic_limits.ask(config)
+            topic_limits.applied(config)

@@ -5,6 +5,7 @@ Also the one way its model is swapped for another: between two turns, when nothi
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 from tickcast import clients, faults, log
 from tickcast.board import Board, Gauge
@@ -31,6 +32,13 @@ from tickcast.transactions import ExactlyOnce
 
 # `kafka.delivery` -> how what was handed over comes to count.
 COMMITS: dict[str, Callable[..., Commits]] = {"at_least_once": AtLeastOnce, "exactly_once": ExactlyOnce}
+
+
+class Swapped(NamedTuple):
+    """What came of a swap."""
+
+    windows_go_on: bool  # else they are filled anew from the topic, before anything is answered
+    retired: list[object]  # what answered before; to free it takes milliseconds
 
 
 class Assembly:
@@ -99,12 +107,11 @@ class Assembly:
         self._shown = self._show(model)
         client.subscribe(config.kafka.input_topics, self.ownership)
 
-    def swap(self, model: Model) -> bool:
+    def swap(self, model: Model) -> Swapped:
         """From the next turn on `model` answers. Call it between two turns.
 
-        Returns whether windows go on; else they are filled anew from the topic, before anything is answered. Of the old
-        model nothing stays: carries are made anew. Raises BrokerError where the cluster does not answer what has to be
-        asked for that; then nothing has changed.
+        Of the old model nothing stays: carries are made anew. Raises BrokerError where the cluster does not answer what
+        has to be asked before windows are filled anew; then nothing has changed.
         """
         go_on = windows_go_on(self._config, self.model.manifest, model.manifest)
         if go_on:
@@ -112,6 +119,7 @@ class Assembly:
         else:
             self.ownership.reread(model.manifest)
             self._rows = _rows(model)
+        retired: list[object] = [self.model, self._inference]
         self._inference.close()
         self._inference = self._inference_of(model)
         self._instruments.forecast_ahead(model.manifest.horizons)
@@ -119,7 +127,7 @@ class Assembly:
         self.model = model
         self._shown.clear()
         self._shown = self._show(model)
-        return go_on
+        return Swapped(go_on, retired)
 
     def stay_warm(self) -> None:
         """A run for nobody, on whatever answers now."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+from pydantic import ValidationError
 
 from tickcast import audit as accounting
 from tickcast import bench_kafka_rounds as rounds
@@ -22,8 +23,12 @@ from tickcast.bench_kafka_subjects import Subject
 from tickcast.broker import Broker
 from tickcast.cluster import Cluster
 from tickcast.commands.audit import accounts_of
+from tickcast.errors import ConfigurationError
 from tickcast.manifest import Manifest
+from tickcast.security_config import SecurityConfig
 
+# The section of the daemon's configuration that load, reader and administration need, too.
+SECURITY = "kafka.security"
 # Ticks of a symbol beyond a full window: the one that primes, and one to spare.
 WARM_UP_MORE = 2
 # Kafka's own time of each record: forecasts are counted by when they were there, not by when they were made.
@@ -75,7 +80,7 @@ def run(settings: Settings) -> dict[str, Found]:
     found = {client: Found() for client in settings.clients}
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="tickcast-bench-")))
-        cluster = opened.enter_context(_cluster(settings.bootstrap_servers))
+        cluster = opened.enter_context(_cluster(settings))
         jobs = {client: _Job(settings, manifest, cluster, folder, client) for client in settings.clients}
         for job in jobs.values():
             opened.callback(job.delete_topics)
@@ -151,6 +156,7 @@ class _Job:
             rate=settings.rate,
             paced=False,
             after_ns=self._last_ns.get(name, 0),
+            security=subject.config.kafka.security.model_dump(),
         )
         measured = {"ticks": settings.ticks, "paced": not settings.saturate}
         return Feed(warm_up, msgspec.structs.replace(warm_up, **measured), self._folder, f"{name}-{number}")
@@ -161,10 +167,18 @@ def _topics(subject: Subject) -> list[str]:
     return [*kafka.input_topics, kafka.output_topic, kafka.dead_letter_topic]
 
 
+def _security(settings: Settings) -> SecurityConfig:
+    try:
+        return SecurityConfig.model_validate(settings.overrides.get(SECURITY, {}))
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+        raise ConfigurationError(f"{SECURITY}: {problems}") from error
+
+
 @contextmanager
-def _cluster(bootstrap_servers: str) -> Iterator[Cluster]:
-    if bootstrap_servers:
-        yield Cluster(bootstrap_servers)
+def _cluster(settings: Settings) -> Iterator[Cluster]:
+    if settings.bootstrap_servers:
+        yield Cluster(settings.bootstrap_servers, _security(settings))
         return
     with Broker() as broker:
         yield broker

@@ -43,6 +43,7 @@ class Load(msgspec.Struct, frozen=True):
     rate: float  # ticks a second, of all symbols together
     paced: bool  # else at once, with event times that lie evenly at that rate before now
     after_ns: int = 0  # event times that are made up begin after this
+    security: dict[str, object] = {}  # as `kafka.security` has it
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -134,6 +135,7 @@ def _kafka(load: Load) -> KafkaConfig:
             "input_topics": [load.topic],
             "output_topic": load.topic,
             "dead_letter_topic": load.topic,
+            "security": load.security,
         }
     )
 

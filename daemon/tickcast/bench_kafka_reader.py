@@ -40,6 +40,7 @@ class Reading(msgspec.Struct, frozen=True):
     topic: str
     from_start: bool  # else from the end of the topic at the time
     output: str
+    security: dict[str, object] = {}  # as `kafka.security` has it
 
 
 class Seen(NamedTuple):
@@ -160,6 +161,7 @@ def _kafka(reading: Reading) -> KafkaConfig:
         {
             "client": reading.client,
             "bootstrap_servers": reading.bootstrap_servers,
+            "security": reading.security,
             "group_id": f"{NAME}-{time.time_ns()}",
             "input_topics": [reading.topic],
             "output_topic": reading.topic,

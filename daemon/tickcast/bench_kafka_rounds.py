@@ -170,7 +170,8 @@ def _pause(child: Child) -> None:
 def _reading(subject: Subject, feed: Feed, from_start: bool) -> Reading:
     kafka = subject.config.kafka
     output = str(feed.file("seen.npz"))
-    return Reading(feed.measured.client, kafka.bootstrap_servers, kafka.output_topic, from_start, output)
+    where = (feed.measured.client, kafka.bootstrap_servers, kafka.output_topic)
+    return Reading(*where, from_start, output, kafka.security.model_dump())
 
 
 def _pairs(names: list[str]) -> list[tuple[str, str]]:

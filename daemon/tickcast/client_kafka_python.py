@@ -20,7 +20,7 @@ from tickcast.errors import BrokerError, OffsetOutOfRangeError, OwnershipLostErr
 from tickcast.kafka_python_errors import answering, refusal
 from tickcast.kafka_python_fetching import Fetching
 from tickcast.kafka_python_membership import Membership, Note
-from tickcast.kafka_python_offsets import committed_of, rows_of, unstable
+from tickcast.kafka_python_offsets import committed_of, name, names, rows_of, unstable
 from tickcast.kafka_python_producer import Producer
 from tickcast.kafka_python_settings import consumer_settings, opened
 from tickcast.kafka_python_transactions import TransactionalProducer
@@ -35,8 +35,6 @@ RETRY_PAUSE_S = 0.1
 RANGE_TIMEOUT_S = 1.0
 # What kafka-python says where it knows no leader of a partition, or knows that there is none.
 NO_LEADER = (None, -1)
-# Partitions that a message names.
-NAMES_MAX = 8
 # Each part of closing gets at least this much, or a deadline that has passed would skip what frees threads and sockets.
 CLOSE_TIMEOUT_MIN_S = 0.5
 
@@ -102,7 +100,7 @@ class KafkaPythonClient:
         try:
             self._consumer.seek(TopicPartition(*partition), offset)
         except ValueError as error:
-            raise OwnershipLostError(f"{_name(partition)} cannot be positioned at {offset}: {error}") from error
+            raise OwnershipLostError(f"{name(partition)} cannot be positioned at {offset}: {error}") from error
         self._unpositioned.discard(partition)
         self._fetching.disturb()
 
@@ -124,13 +122,13 @@ class KafkaPythonClient:
         coordinator = self._consumer._coordinator
         # What came back after its caller had given up may be older than commits made since.
         coordinator._offset_fetch_futures.clear()
-        with answering(f"committed offsets of {_names(partitions)}"):
+        with answering(f"committed offsets of {names(partitions)}"):
             found = coordinator.fetch_committed_offsets(asked, timeout_ms=int(timeout_s * 1_000))
         return committed_of(partitions, found)
 
     def last_committed(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, Committed | None]:
         """See `Client`."""
-        with answering(f"last committed offsets of {_names(partitions)}"):
+        with answering(f"last committed offsets of {names(partitions)}"):
             found = unstable(self._consumer, partitions, max(1, int(timeout_s * 1_000)))
         return committed_of(partitions, found)
 
@@ -160,7 +158,7 @@ class KafkaPythonClient:
         cluster = self._consumer._cluster
         leaderless = [each for each in asked if not found[each] and cluster.leader_for_partition(each) in NO_LEADER]
         if leaderless:  # kafka-python leaves these out, as it does those whose records are all older
-            raise BrokerError(f"offsets for a time: no leader of {_names([Partition(*each) for each in leaderless])}")
+            raise BrokerError(f"offsets for a time: no leader of {names([Partition(*each) for each in leaderless])}")
         return {Partition(*each): None if found[each] is None else found[each].offset for each in asked}
 
     def partitions_of(self, topic: str, timeout_s: float) -> frozenset[int]:
@@ -198,7 +196,7 @@ class KafkaPythonClient:
         deadline_s = time.monotonic() + timeout_s
         self._membership.complete_join(deadline_s)
         if foreign := self._foreign(offsets):
-            raise OwnershipLostError(f"not ours to commit: {_names(foreign)}")
+            raise OwnershipLostError(f"not ours to commit: {names(foreign)}")
         with answering("commit"):
             try:
                 self._consumer.commit(rows_of(offsets), timeout_ms=_left_ms(deadline_s))
@@ -216,7 +214,7 @@ class KafkaPythonClient:
         if offsets and not self._transactions.committing:
             self._membership.complete_join(deadline_s)
             if foreign := self._foreign(offsets):
-                raise TransactionAbortedError(f"not ours to commit: {_names(foreign)}")
+                raise TransactionAbortedError(f"not ours to commit: {names(foreign)}")
             if self._membership.joining and not self._membership.notes:
                 raise BrokerError("commit: the group has not joined again in time")
         try:
@@ -319,10 +317,10 @@ class KafkaPythonClient:
     ) -> dict[Partition, int]:
         """First or end offsets. Raises BrokerError also where kafka-python knows no leader, and leaves a hole."""
         try:
-            with answering(f"offsets of {_names(partitions)}"):
+            with answering(f"offsets of {names(partitions)}"):
                 found = ask([TopicPartition(*partition) for partition in partitions], max(1, int(timeout_s * 1_000)))
         except KeyError as error:
-            raise BrokerError(f"offsets: no leader of {_name(Partition(*error.args[0]))}") from error
+            raise BrokerError(f"offsets: no leader of {name(Partition(*error.args[0]))}") from error
         return {Partition(*each): offset for each, offset in found.items()}
 
     def _out_of_range(self, error: errors.OffsetOutOfRangeError) -> OffsetOutOfRangeError:
@@ -330,7 +328,7 @@ class KafkaPythonClient:
         held = self.offset_range(positions, RANGE_TIMEOUT_S)
         return OffsetOutOfRangeError(
             "; ".join(
-                f"{_name(partition)} holds offsets {held[partition].first} to {held[partition].end}, not {position}, "
+                f"{name(partition)} holds offsets {held[partition].first} to {held[partition].end}, not {position}, "
                 f"which comes next: records were deleted before they were processed"
                 for partition, position in positions.items()
             )
@@ -339,13 +337,3 @@ class KafkaPythonClient:
 
 def _left_ms(deadline_s: float, at_least_s: float = 0.001) -> int:
     return max(int((deadline_s - time.monotonic()) * 1_000), int(at_least_s * 1_000))
-
-
-def _name(partition: Partition) -> str:
-    return f"{partition.topic}/{partition.number}"
-
-
-def _names(partitions: Collection[Partition]) -> str:
-    names = sorted(map(_name, partitions))
-    more = [f"{len(names) - NAMES_MAX} more"] if len(names) > NAMES_MAX else []
-    return ", ".join(names[:NAMES_MAX] + more)

@@ -73,6 +73,12 @@ class KafkaConfig(Section):
         le=1_000_000,
         description="most forecasts handed over and not yet acknowledged; more pauses the consumer",
     )
+    batch_bytes_max: int = Field(
+        1_048_576, ge=8_192, description="most bytes sent together; less where the topics' `max.message.bytes` is less"
+    )
+    outstanding_bytes_max: int = Field(
+        67_108_864, ge=1, description="the same in bytes: dead letters may be as long as what they repeat"
+    )
     request_timeout_ms: Milliseconds = Field(30_000, description="longest wait for one answer of a broker")
     delivery_timeout_ms: Milliseconds = Field(
         120_000, description="longest time to deliver one record, retries included"

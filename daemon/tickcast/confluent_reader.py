@@ -64,9 +64,7 @@ class ConfluentReader:
             elif partition is not None:
                 offset = cast(int, message.offset())
                 reached[partition] = offset + 1
-                records.append(
-                    Record(partition, offset, message.timestamp()[1], message.key(), message.value(), ())
-                )
+                records.append(Record(partition, offset, message.timestamp()[1], message.key(), message.value(), ()))
         return records
 
     def reached(self, partition: Partition) -> int:

@@ -126,8 +126,11 @@ class TransactionalProducer(ConfluentProducer):
         def hand_over() -> None:
             try:
                 self._producer.send_offsets_to_transaction(*progress, self._timeout_s)
-            except BaseException as error:  # for whoever waits for the answer
+            except KafkaException as error:
                 done.set_exception(error)
+            except BaseException as error:  # a mistake of ours: not to be waited for in vain
+                done.set_exception(error)
+                raise
             else:
                 done.set_result(None)
 

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Mapping
 from types import FrameType
 
-from tickcast import __version__, clients, faults, log, model
+from tickcast import __version__, clients, faults, log, model, topic_limits
 from tickcast.assembly import Assembly
 from tickcast.board import Board
 from tickcast.clients import Client
@@ -62,7 +62,9 @@ class Daemon:
         try:
             loaded = self._load(board)
             self._log.info("metrics and health", url=sidecar.url)
-            client = clients.connect(self._config.kafka, self._config.instance_id)
+            kafka = topic_limits.applied(self._config.kafka)
+            self._config = self._config.model_copy(update={"kafka": kafka})
+            client = clients.connect(kafka, self._config.instance_id)
             try:
                 self._check_topics(client)
                 self._serve(board, sidecar, loaded, client)

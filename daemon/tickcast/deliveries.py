@@ -17,10 +17,11 @@ from tickcast.errors import BrokerError, DeliveryError, TransactionAbortedError
 class Batch:
     """The records one poll gave rise to. `on_delivery` is the callback for each of them."""
 
-    __slots__ = ("_acknowledged_ns", "_failures", "_monotonic_ns", "handed_ns", "sent")
+    __slots__ = ("_acknowledged_ns", "_failures", "_monotonic_ns", "bytes", "handed_ns", "sent")
 
     def __init__(self, monotonic_ns: Callable[[], int]) -> None:
         self.sent = 0  # counted up by the loop as it hands records over
+        self.bytes = 0  # of their values, as well
         self.handed_ns = monotonic_ns()
         self._monotonic_ns = monotonic_ns
         self._acknowledged_ns: list[int] = []
@@ -85,6 +86,11 @@ class Deliveries:
     def outstanding(self) -> int:
         """Records handed over and not yet answered."""
         return sum(batch.sent - batch.answered for batch in self._batches)
+
+    def load(self, records_max: int, bytes_max: int) -> float:
+        """How much is outstanding, as a share of the nearer limit; a batch's bytes are until all of it is answered."""
+        outstanding_bytes = sum(batch.bytes for batch in self._batches if batch.answered < batch.sent)
+        return max(self.outstanding / records_max, outstanding_bytes / bytes_max)
 
     def clear(self) -> None:
         """Forget all batches: their transaction was aborted, and what becomes of their records is of no interest."""

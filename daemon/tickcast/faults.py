@@ -101,7 +101,7 @@ def armed(environment: Mapping[str, str]) -> Fault | None:
         raise ConfigurationError(f"{FAULT_VARIABLE}={text}: the count must be a whole number from 1 on")
     if (action or "kill") not in SIGNALS:
         raise ConfigurationError(f"{FAULT_VARIABLE}={text}: no action {action!r}; allowed: {', '.join(SIGNALS)}")
-    return Fault(cast(Stage, stage), int(count), lambda: _end(stage, SIGNALS[action or "kill"]))
+    return Fault(stage, int(count), lambda: _end(stage, SIGNALS[action or "kill"]))
 
 
 def decoder(decoder: Decoder, fault: Fault | None) -> Decoder:

@@ -41,7 +41,8 @@ def end_when_hung(
     while not served or now_s() - turns.turn_s() < timeout_s:
         served = served or turns.ready()
         sleep(LOOK_INTERVAL_S)
-    print(f"the loop (pid {loop_pid}) has made no turn for {timeout_s} s: it is ended", file=sys.stderr, flush=True)
+    sys.stderr.write(f"the loop (pid {loop_pid}) has made no turn for {timeout_s} s: it is ended\n")
+    sys.stderr.flush()
     kill(loop_pid, signal.SIGABRT)
     sleep(LAST_WORDS_S)
     kill(loop_pid, signal.SIGKILL)

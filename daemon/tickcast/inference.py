@@ -252,10 +252,9 @@ class Inference:
 
 def asked_of(answers: Answers, due: Sequence[bool]) -> Iterator[Answers]:
     """Of `answers` those to rows that are `due`: the others were a step on the way."""
-    asked = [at for at, index in enumerate(answers.indices) if due[index]]
-    if len(asked) == len(answers.indices):
+    if all(due):
         yield answers
-    elif asked:
+    elif asked := [at for at, index in enumerate(answers.indices) if due[index]]:
         yield Answers([answers.indices[at] for at in asked], answers.forecasts[asked], answers.path)
 
 

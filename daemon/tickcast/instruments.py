@@ -83,6 +83,7 @@ class Instruments:
         }
         self.forecast_ahead(horizons)
         self.rows = board.counter("tickcast_rows_total")
+        self.symbols_doubled = board.counter("tickcast_symbols_on_two_partitions_total")
         self.symbols: Gauge = board.gauge("tickcast_symbols")
         self.evicted: Counter = board.counter("tickcast_symbols_evicted_total")
         self.acknowledged = board.counter("tickcast_records_acknowledged_total")

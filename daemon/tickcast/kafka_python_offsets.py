@@ -1,4 +1,4 @@
-"""Committed offsets as kafka-python takes and gives them, and asking for them past what is not decided yet.
+"""Partitions and their committed offsets: as kafka-python takes and gives them, and as messages name them.
 
 Stage `commit` of the way of a tick; used by `client_kafka_python`.
 """
@@ -19,6 +19,8 @@ from tickcast.clients import Committed, Partition
 END_OF_TEXT = "\0"
 # The last version of the request that kafka-python reads.
 OFFSET_FETCH_VERSION_MAX = 8
+# Partitions that a message names.
+NAMES_MAX = 8
 
 Rows = dict[TopicPartition, OffsetAndMetadata]
 
@@ -50,6 +52,18 @@ def unstable(consumer: kafka.KafkaConsumer, partitions: Collection[Partition], t
     """
     rows: Rows = consumer._net.run(_ask, consumer._coordinator, partitions, timeout_ms)
     return rows
+
+
+def name(partition: Partition) -> str:
+    """One partition, for a message."""
+    return f"{partition.topic}/{partition.number}"
+
+
+def names(partitions: Collection[Partition]) -> str:
+    """Some partitions, for a message."""
+    found = sorted(map(name, partitions))
+    more = [f"{len(found) - NAMES_MAX} more"] if len(found) > NAMES_MAX else []
+    return ", ".join(found[:NAMES_MAX] + more)
 
 
 async def _ask(coordinator: Any, partitions: Collection[Partition], timeout_ms: int) -> Rows:

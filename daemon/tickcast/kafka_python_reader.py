@@ -78,7 +78,7 @@ class KafkaPythonReader:
     # -- private
 
     def _opened(self, timeout_s: float) -> bool:
-        """Whether the consumer is there now. Raises BrokerError where the cluster does not answer; it is tried again."""
+        """Whether the consumer is there now. Raises BrokerError where the cluster did not answer: it is asked again."""
         self._opening.join(timeout_s)
         if self._opening.is_alive():
             return False

@@ -25,6 +25,8 @@ FETCH_WAIT_MAX_MS = 20
 READER_FETCH_BYTES = 262_144
 # How late new partitions of an input topic, or a topic created late, are noticed; the library's default is 5 minutes.
 METADATA_AGE_MAX_MS = 30_000
+# A broker that was away is found again this soon; the library's default is 30 s.
+RECONNECT_PAUSE_MAX_MS = 1_000
 # The longest `send` may block, which it does only for the metadata of a topic it has not sent to yet.
 SEND_BLOCK_MAX_MS = 1_000
 CONNECTION_IDLE_MAX_MS = 540_000
@@ -119,7 +121,7 @@ def producer_settings(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
         "request_timeout_ms": min(config.request_timeout_ms, config.delivery_timeout_ms),
         # Under load a batch fills while the one before it is on its way; waiting for more would only add latency.
         "linger_ms": 0,
-        "batch_size": PRODUCE_BATCH_BYTES,
+        "batch_size": min(PRODUCE_BATCH_BYTES, config.batch_bytes_max),
         "max_block_ms": SEND_BLOCK_MAX_MS,
     }
 
@@ -140,6 +142,7 @@ def _common(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
         "bootstrap_timeout_ms": config.request_timeout_ms,
         "connections_max_idle_ms": max(CONNECTION_IDLE_MAX_MS, 2 * config.request_timeout_ms),
         "metadata_max_age_ms": METADATA_AGE_MAX_MS,
+        "reconnect_backoff_max_ms": RECONNECT_PAUSE_MAX_MS,
         "allow_auto_create_topics": False,
         "metrics_enabled": False,  # nobody reads them, and they cost time per request
         **kafka_security.for_kafka_python(config.security),

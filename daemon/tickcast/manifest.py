@@ -140,7 +140,7 @@ class Manifest(Part):
     reference_columns: tuple[str, ...] = Field(
         description="columns whose mean is `reference_mid`; empty: there is none"
     )
-    features: int = Field(ge=1, description="width of a feature row")
+    features: int = Field(ge=1, le=65_536, description="width of a feature row")
     feature_names: tuple[str, ...]
     rules: WindowRules
     horizons: tuple[int, ...] = Field(min_length=1, description="sampled ticks ahead, one per forecast value")

@@ -17,6 +17,7 @@ from tickcast.manifest import Manifest
 from tickcast.offers import Offers
 from tickcast.partition_state import PartitionState, owned_windows_of, reach_of, recover
 from tickcast.rebuilds import Rebuilds
+from tickcast.symbol_homes import SymbolHomes
 from tickcast.takeovers import FenceOwner, Found, Takeovers
 
 # Waits for ticks: usually as long as is configured, short while there are none to come.
@@ -55,6 +56,7 @@ class Ownership:
         self._takeovers = Takeovers(config, client, clock, fence, instruments)
         self._log = log.get("ownership")
         self._windows_dropped = windows_dropped
+        self.homes = SymbolHomes(self.states, instruments.symbols_doubled)
         self._gauges: dict[Partition, PartitionGauges] = {}
 
     # -- RebalanceListener
@@ -188,6 +190,7 @@ class Ownership:
         recovery = recover(found.committed, found.fresh_start, found.held, self._offers.rules_hash, reach)
         windows = owned_windows_of(self._config, self._manifest, recovery.publish_from)
         self.states[partition] = PartitionState(partition, recovery, windows)
+        self.homes.take_up(self.states[partition])
         self._gauges[partition] = PartitionGauges(self._instruments.board, partition)
         self._client.seek(partition, recovery.publish_from)
         self._instruments.recovered(recovery.kind)

@@ -158,6 +158,7 @@ class Pipeline:
                     due.append(row.due)
             outcomes.append(outcome)
         state.position = records[-1].offset + 1
+        self._ownership.homes.look(state)
         self._tallies.append(Tally(state.partition.topic, len(records), outcomes, windows.evicted - evicted))
 
     def _rebuild(self) -> None:
@@ -197,11 +198,12 @@ class Pipeline:
 
     def _throttle(self) -> None:
         """Pause the consumer while too much is unacknowledged, until half of it is; or a transaction has to end."""
-        outstanding, limit = self._deliveries.outstanding, self._kafka.outstanding_max
+        load = self._deliveries.load(self._kafka.outstanding_max, self._kafka.outstanding_bytes_max)
         paused = self._paused_since_ns is not None
-        if self._commits.busy or outstanding > limit or (paused and outstanding > limit // 2):
+        if self._commits.busy or load > 1 or (paused and load > 0.5):
             self._client.pause(self._served())  # again each turn: new partitions come unpaused
-            self.pause_reason = "a transaction does not end" if self._commits.busy else f"{outstanding} unacknowledged"
+            waiting = f"{self._deliveries.outstanding} records are not acknowledged"
+            self.pause_reason = "a transaction has not ended" if self._commits.busy else waiting
             if not paused:
                 self._paused_since_ns = self._clock.monotonic_ns()
         elif paused:

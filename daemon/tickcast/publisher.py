@@ -61,6 +61,7 @@ class Publisher:
         self._output_topic = config.kafka.output_topic
         self._dead_letter_topic = config.kafka.dead_letter_topic
         self._dead_letter_bytes_max = config.input.dead_letter_bytes_max
+        self._letter_bytes_max = wire.dead_letter_limit(config.kafka.batch_bytes_max)
         self._send = send
         self._instruments = instruments
         self._clock = clock
@@ -73,13 +74,14 @@ class Publisher:
         What took the finish path is handed over at once. The rest waits for `hand_over`: a backlog's forecasts make
         few requests of the producer if they come within a moment.
         """
+        remarks = work.remarks
         for index, forecast in zip(answers.indices, answers.forecasts.tolist(), strict=True):
             row, record = work.rows[index], work.records[index]
             if not isfinite(sum(forecast)):  # of float32 values: the sum of finite ones is finite
                 self.bury(record, NonFiniteForecast("the model's answer is not finite"), batch)
                 continue
             now_ns = self._clock.wall_ns()
-            remark = NO_REMARK if work.remarks is None else work.remarks.take(index)
+            remark = NO_REMARK if remarks is None else remarks.take(index)
             value = self._encode(record, row.tick, forecast, answers.path, received.wall_ns, now_ns, remark)
             self._encoded.append(_Encoded(index, value, answers.path, now_ns))
         self._instruments.stages.mark("encode")
@@ -91,6 +93,7 @@ class Publisher:
         encoded, self._encoded = self._encoded, []
         send, on_delivery = self._send, batch.on_delivery
         batch.sent += len(encoded)
+        batch.bytes += sum([len(each.value) for each in encoded])
         for each in encoded:
             record = work.records[each.row]
             headers = wire.source_headers(record.partition, record.offset)
@@ -124,8 +127,9 @@ class Publisher:
 
     def bury(self, record: Record, error: BadRecord, batch: Batch) -> None:
         """Send `record` to the dead-letter topic, with its reason."""
-        letter = wire.dead_letter(record, error, self._dead_letter_bytes_max)
+        letter = wire.dead_letter(record, error, self._dead_letter_bytes_max, self._letter_bytes_max)
         batch.sent += 1
+        batch.bytes += len(letter.value or b"")
         self._send(self._dead_letter_topic, letter.value, letter.key, letter.headers, batch.on_delivery)
         self._instruments.dead_letters[error.reason].add()
 
@@ -139,6 +143,7 @@ class Publisher:
         sent_ns: int,
         remark: Remark,
     ) -> bytes:
+        skipped_before, flags = remark
         forecast = wire.Forecast(  # by position: names would cost as much as the encoding
             wire.VERSION,
             tick.symbol,
@@ -153,10 +158,10 @@ class Publisher:
             values,
             self._unit,
             self._reference_mid(tick.values),
-            remark[0],
+            skipped_before,
             self._bundle,
             path,
-            remark[1],
+            flags,
         )
         return wire.encode(forecast)
 

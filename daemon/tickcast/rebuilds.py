@@ -97,14 +97,9 @@ class Rebuilds:
         """
         if self.is_waiting or self._cut_short:
             return False
-        began_ns = self._clock.monotonic_ns()
+        moved = False
         try:
-            records = self._reading.poll(0.0, self._slice(SLICE_ALONE_S if is_alone else SLICE_S))
-            if records:
-                self._take(records, refill)
-                self._learn(len(records), self._clock.monotonic_ns() - began_ns)
-            else:
-                self._take(self._reading.poll(WAIT_ALONE_S if is_alone else WAIT_S, SLICE_RECORDS[0]), refill)
+            moved = self._read(is_alone, refill)
         except OffsetOutOfRangeError as error:
             self._cut_short = True
             self._log.warning("records were deleted while they were read back", error=str(error))
@@ -113,7 +108,7 @@ class Rebuilds:
                 raise
             self.put_off(error)
         self._advance()
-        return bool(records)
+        return moved
 
     # -- private
 
@@ -121,6 +116,18 @@ class Rebuilds:
     def _reading(self) -> Reader:
         assert self._reader is not None
         return self._reader
+
+    def _read(self, is_alone: bool, refill: Refill) -> bool:
+        """A slice of what is there, or a short wait for it; whether there was anything."""
+        began_ns = self._clock.monotonic_ns()
+        records = self._reading.poll(0.0, self._slice(SLICE_ALONE_S if is_alone else SLICE_S))
+        if records:
+            self._take(records, refill)
+            self._learn(len(records), self._clock.monotonic_ns() - began_ns)
+            return True
+        records = self._reading.poll(WAIT_ALONE_S if is_alone else WAIT_S, SLICE_RECORDS[0])
+        self._take(records, refill)
+        return bool(records)
 
     def _take(self, records: Sequence[Record], refill: Refill) -> None:
         """Hand on what belongs to a rebuild; the reader's last poll of a partition reaches beyond it."""

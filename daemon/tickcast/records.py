@@ -34,7 +34,7 @@ ROOM_SHARE = 4  # nor more than a quarter of what the topic takes, each
 # What Kafka adds (record batches of version 2, KIP-98), with every number at its longest.
 BATCH_BYTES = 61
 RECORD_BYTES = 36
-HEADER_BYTES = 10
+PAIR_BYTES = 10  # of a header: name and value
 # The longest request that producers make by default, and what is in it beside the batch: names of topic and producer.
 REQUEST_BYTES_MAX = 1_048_576
 REQUEST_BYTES = 1_000
@@ -51,7 +51,10 @@ class BundleName(msgspec.Struct, frozen=True):
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """One output record. `forecast[i]` is the change of the mid, in `unit`, `horizons[i]` sampled ticks ahead."""
+    """One output record. `forecast[i]` is the change of the mid, in `unit`, `horizons[i]` sampled ticks ahead.
+
+    `skipped_before` and `flags` depend on the clock where `lag.py` lets it have a say; nothing else does but the times.
+    """
 
     v: int
     symbol: str
@@ -148,12 +151,12 @@ def length(letter: DeadLetter) -> int:
 
 
 def _length(headers: Headers) -> int:
-    return sum(len(name.encode()) + len(value) + HEADER_BYTES for name, value in headers)
+    return sum(len(name.encode()) + len(value) + PAIR_BYTES for name, value in headers)
 
 
 def _original_headers(record: Record, bytes_max: int) -> Headers:
     """Kafka lets a header's value be null, which not every producer can send: those come as empty ones."""
     headers = [(name, value or b"") for name, value in record.headers]
     if (taken := _length(headers)) > bytes_max:
-        return [(HEADER_HEADERS_LENGTH, b"%d" % (taken - HEADER_BYTES * len(headers)))]
+        return [(HEADER_HEADERS_LENGTH, b"%d" % (taken - PAIR_BYTES * len(headers)))]
     return headers

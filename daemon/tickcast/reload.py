@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
-from tickcast import log, manifest, model
+from tickcast import heap, log, manifest, model
 from tickcast.assembly import Assembly
 from tickcast.board import Board
 from tickcast.bundle_watch import BundleWatch
@@ -134,13 +134,14 @@ class Reloads:
         windows_go_on = False
         if loaded.model is not None:
             try:
-                windows_go_on = self._assembly.swap(loaded.model)
+                windows_go_on, retired = self._assembly.swap(loaded.model)
             except BrokerError as error:
                 if not error.retriable:
                     raise
                 self._due_ns = begun_ns + RETRY_PAUSE_NS
                 self._log.warning("not swapped yet", error=str(error))
                 return
+            self._thread.submit(_free, retired)
         self._loaded = None
         self._config = loaded.config
         for key in loaded.ignored:
@@ -184,6 +185,11 @@ def load(running: Config, read: Callable[[], Config], answering: Model, watch: B
     # Not another provider under way, which `auto` would take where a GPU cannot hold two bundles at once.
     inference = config.inference.model_copy(update={"provider": answering.engine.provider})
     return Loaded(config, ignored, model.load(config.model_copy(update={"inference": inference})))
+
+
+def _free(retired: list[object]) -> None:
+    retired.clear()
+    heap.trim()
 
 
 def _tree(config: Config) -> dict[str, Any]:

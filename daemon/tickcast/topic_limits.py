@@ -4,8 +4,6 @@ Before every stage of the way of a tick. A broker measures batches, and refuses 
 batch may be longer than its topic takes, and no dead letter either.
 """
 
-from typing import NamedTuple
-
 from tickcast import kafka_greeting, log, records
 from tickcast.cluster import Cluster
 from tickcast.config import KafkaConfig
@@ -15,18 +13,12 @@ from tickcast.errors import ConfigurationError
 BATCH_BYTES_DEFAULT = 1_048_588
 
 
-class TopicLimits(NamedTuple):
-    """What the daemon's own topics take, in bytes."""
+def applied(config: KafkaConfig) -> KafkaConfig:
+    """`config` with a `batch_bytes_max` that its output and dead-letter topics take.
 
-    letter_bytes_max: int  # key, value and headers of a dead letter
-    batch_bytes_max: int  # records sent together
-
-
-def ask(config: KafkaConfig) -> TopicLimits:
-    """The limits of `config`'s topics; where we are not told one it is taken for the default, and the log says so.
-
-    Raises ConfigurationError where the dead-letter topic takes too little for a letter, RefusedError where the cluster
-    does not let us in, BrokerError without an answer.
+    Where we are not told what one takes, that is taken for the default, and the log says so. Raises ConfigurationError
+    where one takes too little for a dead letter, RefusedError where the cluster does not let us in, BrokerError without
+    an answer.
     """
     kafka_greeting.greet(config)
     told = Cluster(config.bootstrap_servers, config.security).batch_bytes_max(
@@ -35,10 +27,9 @@ def ask(config: KafkaConfig) -> TopicLimits:
     if unknown := sorted(topic for topic, taken in told.items() if taken is None):
         log.get("topic_limits").warning("not told how long records may be", topics=unknown, taken=BATCH_BYTES_DEFAULT)
     limits = {topic: BATCH_BYTES_DEFAULT if taken is None else taken for topic, taken in told.items()}
-    taken = limits[config.dead_letter_topic]
-    if taken < (needed := records.topic_bytes_min()):
+    needed = records.topic_bytes_min()
+    if small := [f"{topic} takes {taken} bytes" for topic, taken in limits.items() if taken < needed]:
         raise ConfigurationError(
-            f"kafka.dead_letter_topic: {config.dead_letter_topic} takes {taken} bytes at most (max.message.bytes), "
-            f"and a dead letter may need {needed}"
+            f"kafka: {', '.join(small)} at most (max.message.bytes), and one record may need {needed}"
         )
-    return TopicLimits(records.dead_letter_limit(taken), min(limits.values()))
+    return config.model_copy(update={"batch_bytes_max": min(config.batch_bytes_max, *limits.values())})

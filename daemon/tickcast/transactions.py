@@ -53,6 +53,7 @@ class ExactlyOnce:
         """`alive` is called while the loop waits for the cluster: waiting is no reason to be restarted."""
         self._interval_ns = config.kafka.commit_interval_ms * 1_000_000
         self._records_max = config.kafka.outstanding_max
+        self._bytes_max = config.kafka.outstanding_bytes_max
         self._drain_timeout_s = config.recovery.drain_timeout_ms / 1_000
         self._client = client
         self._offers = offers
@@ -62,6 +63,7 @@ class ExactlyOnce:
         self._alive = alive
         self._log = log.get("transactions")
         self._sent: list[Outgoing] = []  # in the open transaction; bounded: a full one is ended
+        self._sent_bytes = 0  # of their values
         self._open = False
         self._aborting = False
         self._ending: dict[Partition, Committed] | None = None  # the offsets to end it with, once that has begun
@@ -81,6 +83,7 @@ class ExactlyOnce:
     ) -> None:
         """See `Commits`. The record's headers name its source."""
         self._sent.append(Outgoing(topic, value, key, headers))
+        self._sent_bytes += len(value or b"")
         if self._aborting:
             return  # it goes with the others, in the next transaction
         try:
@@ -92,7 +95,8 @@ class ExactlyOnce:
     def advance(self) -> None:
         """See `Commits`."""
         now_ns = self._clock.monotonic_ns()
-        if self.busy or now_ns >= self._due_ns or len(self._sent) >= self._records_max:
+        is_full = len(self._sent) >= self._records_max or self._sent_bytes >= self._bytes_max
+        if self.busy or is_full or now_ns >= self._due_ns:
             self._due_ns = now_ns + self._interval_ns
             self._end(self._offers.moved())
             return
@@ -183,7 +187,7 @@ class ExactlyOnce:
             self._instruments.commits.add()
             self._offers.note(self._offers.only_owned(offsets))
         self._open, self._undecided, self._ending = False, False, None
-        self._sent = []
+        self._sent, self._sent_bytes = [], 0
         self._gone, self._void = set(), set()
 
     def _start_over(self) -> None:
@@ -194,10 +198,11 @@ class ExactlyOnce:
         self._deliveries.clear()
         self._open, self._aborting = False, False
         again = [each for each in self._sent if each.source not in self._gone]
-        self._sent, self._gone = [], set()
+        self._sent, self._sent_bytes, self._gone = [], 0, set()
         batch = self._deliveries.open()
         for each in again:
             batch.sent += 1
+            batch.bytes += len(each.value or b"")
             self.send(each.topic, each.value, each.key, each.headers, batch.on_delivery)
 
     def _abort_for(self, error: TransactionAbortedError) -> None:

@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from tickcast.broker import HOST, Broker, Listener
 
@@ -13,12 +12,12 @@ PROXIED = "PROXIED"
 
 
 @contextmanager
-def proxied_broker(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[tuple[Broker, Proxy]]:
+def proxied_broker(settings: Mapping[str, str] | None = None) -> Iterator[tuple[Broker, Proxy]]:
     """A broker that can be killed and started again; whoever asks it through the proxy is sent to the proxy."""
     with socket.socket() as chosen:
         chosen.bind((HOST, 0))
         port = chosen.getsockname()[1]
     with Proxy(port) as proxy:
         listeners = {PROXIED: Listener(port, advertised=f"{HOST}:{proxy.port}")}
-        with Broker(data=folder / "broker", settings=settings, listeners=listeners) as broker:
+        with Broker(settings=settings, listeners=listeners) as broker:
             yield broker, proxy

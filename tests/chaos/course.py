@@ -25,6 +25,8 @@ PARTITIONS = 4
 SYMBOLS = 64
 # Longer than anything here takes, an open transaction of a dead process included.
 PATIENCE_S = 150.0
+# What is promised from the start of a process to its first forecast, of 64 even symbols.
+RESTART_S = 3.0
 SETTINGS = {"poll_records_max": 256}
 # The undisturbed run: the quickest way there is.
 UNDISTURBED = {"client": "confluent-kafka", "poll_records_max": 2_000}
@@ -43,6 +45,7 @@ class Site:
     folder: Path
     rate: float
     session_s: float
+    settled_s: float  # how long the market goes on after what was done
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,8 @@ class Course:
         self.notes.problems += found.problems(self.variant.delivery)
         if len(self.members) == 1:  # else a forecast does not tell which of them was the first
             self.notes.restarts_s += restarts(found.sent_ns, self.lives())
+            slow = [seconds for seconds in self.notes.restarts_s if seconds > RESTART_S]
+            self.notes.late += [f"restart: {seconds:.1f} s, promised {RESTART_S:.1f}" for seconds in slow]
         return found
 
     def lives(self) -> list[Life]:

@@ -30,6 +30,10 @@ class Life:
         reached = self.process.events(faults.EVENT)
         return str(reached[0]["stage"]) if reached else ""
 
+    def last_words(self) -> str:
+        """The end of its log."""
+        return self.process.text().rstrip().rpartition("\n")[2]
+
 
 class Member:
     """`environments` are those of its successive processes, one each; afterwards it gets none of its own."""

@@ -7,19 +7,19 @@ from collections.abc import Callable
 
 from tickcast.config import FAULT_VARIABLE
 
-from chaos.course import Course, owned_by, wait_until_struck
+from chaos.course import RESTART_S, Course, owned_by, wait_until_struck
 from chaos.members import Member
 from chaos.plans import OUTSIDE, Strike
 
 # What is promised beside the session timeout: rebuilding windows, and a reader that sees the forecast.
 TAKEOVER_MARGIN_S = 3.0
-RESTART_S = 3.0
 # For longer than the session timeout, by so much.
 STOPPED_MARGIN_S = 3.0
 CUT_MARGIN_S = 4.0
 BROKER_AWAY_S = 3.0
 BROKER_PAUSED_S = 20.0
-SETTLED_S = 2.0
+# What was on its way when a member fell silent may still arrive: forecasts count from so long afterwards on.
+AFTERWARDS_S = 1.0
 # A stage that is not reached by then will not be: killed from outside, and counted as such.
 REACHED_TIMEOUT_S = 30.0
 KILLS = "kill -9"
@@ -40,10 +40,12 @@ def killed(course: Course, strikes: list[Strike]) -> None:
             wait_until_struck(lambda life=life: life.process.status is not None, REACHED_TIMEOUT_S)
         if life.process.status == -signal.SIGKILL:
             course.notes.strikes[life.stage or OUTSIDE] += 1
+        else:
+            course.notes.problems.append(f"ended by itself with {life.process.status}: {life.last_words()}")
         if strike.stage != OUTSIDE and life.stage != strike.stage:
             course.notes.unreached[strike.stage] += 1
     course.wait_forecasts(time.time_ns())
-    course.let_run(SETTLED_S)
+    course.let_run(course.site.settled_s)
 
 
 def stopped(course: Course) -> None:
@@ -58,12 +60,12 @@ def stopped(course: Course) -> None:
         os.kill(first.process.pid, signal.SIGSTOP)
     course.notes.strikes[f"stop in {stage}"] += 1
     stopped_ns = time.time_ns()
-    seconds = course.wait_forecasts(stopped_ns + int(SETTLED_S * 1e9))
-    course.notes.takeover("stopped", seconds + SETTLED_S, course.site.session_s + TAKEOVER_MARGIN_S)
-    course.let_run(max(0.0, course.site.session_s + STOPPED_MARGIN_S - SETTLED_S - seconds))
+    seconds = AFTERWARDS_S + course.wait_forecasts(stopped_ns + int(AFTERWARDS_S * 1e9))
+    course.notes.takeover("stopped", seconds, course.site.session_s + TAKEOVER_MARGIN_S)
+    course.let_run(max(0.0, course.site.session_s + STOPPED_MARGIN_S - seconds))
     os.kill(first.process.pid, signal.SIGCONT)
     course.wait_shared(first, second)
-    course.let_run(SETTLED_S)
+    course.let_run(course.site.settled_s)
 
 
 def broker_killed(course: Course) -> None:
@@ -71,12 +73,12 @@ def broker_killed(course: Course) -> None:
     course.member("one")
     course.open_market()
     course.wait_forecasts(time.time_ns())
-    course.let_run(SETTLED_S)
+    course.let_run(course.site.settled_s)
     course.site.broker.kill()
     course.let_run(BROKER_AWAY_S)
     course.site.broker.start()
     course.notes.takeover("broker back", course.wait_forecasts(time.time_ns()))
-    course.let_run(SETTLED_S)
+    course.let_run(course.site.settled_s)
 
 
 def broker_paused(course: Course) -> None:
@@ -90,7 +92,7 @@ def broker_paused(course: Course) -> None:
     finally:
         os.kill(course.site.broker.pid, signal.SIGCONT)
     course.notes.takeover("broker goes on", course.wait_forecasts(time.time_ns()))
-    course.let_run(SETTLED_S)
+    course.let_run(course.site.settled_s)
 
 
 def cut_off(course: Course) -> None:
@@ -103,14 +105,13 @@ def cut_off(course: Course) -> None:
     course.site.proxy.cut()
     try:
         cut_ns = time.time_ns()
-        # What was on its way when the cable was pulled does not count.
-        seconds = 1.0 + course.wait_forecasts(cut_ns + 1_000_000_000, sources)
+        seconds = AFTERWARDS_S + course.wait_forecasts(cut_ns + int(AFTERWARDS_S * 1e9), sources)
         course.notes.takeover("cut off", seconds, course.site.session_s + TAKEOVER_MARGIN_S)
         course.let_run(max(0.0, course.site.session_s + CUT_MARGIN_S - seconds))
     finally:
         course.site.proxy.mend()
     course.wait_shared(first, second)
-    course.let_run(SETTLED_S)
+    course.let_run(course.site.settled_s)
 
 
 def in_turn(course: Course) -> None:
@@ -132,7 +133,7 @@ def in_turn(course: Course) -> None:
     _leave(course, third)
     _leave(course, second)
     course.wait_shared(first)
-    course.let_run(SETTLED_S)
+    course.let_run(course.site.settled_s)
 
 
 def taken_over(course: Course) -> None:
@@ -153,7 +154,7 @@ def taken_over(course: Course) -> None:
     second = course.member("two")
     course.wait_shared(first, second)
     _restart_beside(course, first, second)
-    course.let_run(SETTLED_S)
+    course.let_run(course.site.settled_s)
 
 
 def _on_its_way(course: Course) -> tuple[str, int]:

@@ -1,16 +1,17 @@
 """`tickcast bench kafka`: the daemon through a real broker, beside a bare echo."""
 
 import importlib.util
+import os
 import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from tickcast import bench_kafka as bench
 from tickcast import bench_kafka_report as report
-from tickcast import bench_subject, bench_table, clients
+from tickcast import bench_subject, bench_table, clients, security_config
 from tickcast.bench_kafka import Settings
 from tickcast.errors import MissingExtraError, UsageError
 
@@ -105,12 +106,12 @@ def _is_installed(client: str) -> bool:
     return importlib.util.find_spec(LIBRARIES[client]) is not None
 
 
-def _overrides(pairs: list[str]) -> dict[str, dict[str, object]]:
+def _overrides(pairs: list[str]) -> dict[str, dict[str, Any]]:
     """`section.key=value`, a TOML value, by section. Raises UsageError."""
-    sections: dict[str, dict[str, object]] = {}
+    sections: dict[str, dict[str, Any]] = {}
     for pair in pairs:
         key, _, text = pair.partition("=")
-        section, _, name = key.strip().partition(".")
+        section, _, name = key.strip().rpartition(".")
         if not (section and name and text):
             raise UsageError(f"--set {pair}: not SECTION.KEY=VALUE")
         try:
@@ -118,4 +119,5 @@ def _overrides(pairs: list[str]) -> dict[str, dict[str, object]]:
         except tomllib.TOMLDecodeError:
             value = text
         sections.setdefault(section, {})[name] = value
+    security_config.locate(sections.get(bench.SECURITY, {}), Path.cwd(), os.environ)
     return sections

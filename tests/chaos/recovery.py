@@ -1,0 +1,350 @@
+"""How long windows take to come back, and who waits meanwhile.
+
+`python -m chaos.recovery` with `tests` on the path. First a restart: a daemon with thousands of symbols is killed and
+started again; from its start to the first forecast of each partition. Then a takeover: of two daemons that share the
+partitions one is killed; what the other's own ticks take, before, while it rebuilds the windows of those that were the
+other's, and while it answers what came for them meanwhile. Ends with a table, in `tests/chaos/results` too.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import msgspec
+import numpy as np
+import psutil
+from daemons import DaemonProcess, Job, wait_until
+from rich.console import Console
+from tickcast import bench_machine, records
+from tickcast.bench_kafka_load import Load
+from tickcast.broker import Broker
+from tickcast.clients import CLIENTS, Partition
+from tickcast.tick_columns import BOOK_COLUMNS
+
+from chaos import report
+from chaos.topics import Topics
+
+WINDOW = 64
+PARTITIONS = 4
+FAMILY = "additive"
+# Event times of the head lie so close that no symbol is silent for long; the rules know no gap all the same.
+HEAD_RATE = 20_000.0
+PATIENCE_S = 300.0
+BEFORE_S = 15.0
+AFTER_S = 5.0
+SESSION_MS = 6_000
+MILLISECOND = 1e6  # ns
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure, and how large."""
+
+    client: str
+    symbols: int
+    ticks: int
+    rate: float  # ticks a second, of the takeover
+    restarts: int
+    takeovers: int
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Of one restart: seconds since its start, and of the processor's until the windows stood."""
+
+    ready_s: float
+    rebuilt_s: float
+    forecast_s: float
+    replayed: int
+    processor_s: float
+    load: float
+
+
+@dataclass(frozen=True)
+class Span:
+    """What the survivor's own ticks took in a span of time, from their Kafka timestamp until the forecast was sent."""
+
+    seconds: float
+    ticks: int
+    p50_ms: float
+    p99_ms: float
+    most_ms: float
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """Of one takeover."""
+
+    before: Span
+    rebuilding: Span
+    after: Span
+    replayed: int
+    taken_up_s: float  # since the kill
+    load: float
+
+    @property
+    def ratio(self) -> float:
+        """By how much the p99 of the partitions that nothing happened to rose."""
+        return self.rebuilding.p99_ms / self.before.p99_ms
+
+
+class Site:
+    """A broker with all the ticks, and the daemons on it."""
+
+    def __init__(self, broker: Broker, folder: Path, plan: Plan) -> None:
+        self.plan = plan
+        self.topics = Topics(broker.bootstrap_servers)
+        bundle = folder / FAMILY
+        self.job = Job(broker.bootstrap_servers, "ticks", "forecasts", "dead-letters", bundle, folder)
+        for topic in (self.job.input_topic, self.job.output_topic, self.job.dead_letter_topic):
+            broker.create_topic(topic, PARTITIONS)
+        subprocess.run(
+            [sys.executable, "-m", "chaos.recovery", "--make-bundle", str(folder)],
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            check=True,
+            capture_output=True,
+        )
+
+    def daemon(self, name: str = "daemon") -> DaemonProcess:
+        """Start one."""
+        settings = {"client": self.plan.client, "session_timeout_ms": SESSION_MS}
+        return DaemonProcess(self.job.config(name, kafka=settings))
+
+    def send(self, ticks: int, paced: bool = False) -> "subprocess.Popen[bytes]":
+        """Ticks on their way: all at once, or at the plan's rate."""
+        load = Load(
+            client="confluent-kafka",
+            bootstrap_servers=self.job.bootstrap_servers,
+            topic=self.job.input_topic,
+            columns=BOOK_COLUMNS,
+            symbols=self.plan.symbols,
+            ticks=ticks,
+            seed=ticks,
+            rate=self.plan.rate if paced else HEAD_RATE,
+            paced=paced,
+        )
+        command = [sys.executable, "-m", "tickcast.bench_kafka_load", msgspec.json.encode(load).decode()]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def wait_committed(self) -> None:
+        """Wait until all there is now is answered."""
+        self.topics.wait_committed(f"group-of-{self.job.output_topic}", self.job.input_topic, PATIENCE_S)
+
+
+def main() -> int:
+    """All of it."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    asked = _asked()
+    if asked.make_bundle:
+        _make_bundle(Path(asked.make_bundle))
+        return 0
+    console = Console(highlight=False, soft_wrap=True)
+    found: dict[str, tuple[list[Restart], list[Takeover]]] = {}
+    for client in asked.client or list(CLIENTS):
+        ticks = asked.symbols * (WINDOW + 2)
+        plan = Plan(client, asked.symbols, ticks, asked.rate, asked.restarts, asked.takeovers)
+        folder = Path(tempfile.mkdtemp(prefix="tickcast-recovery-"))
+        console.print(f"{plan}; logs: {folder}")
+        with ExitStack() as stack:
+            site = Site(stack.enter_context(Broker(data=folder / "broker")), folder, plan)
+            assert site.send(plan.ticks).wait(PATIENCE_S) == 0
+            restarts = [each for each in _restarts(site, stack, console)]
+            takeovers = [each for each in _takeovers(site, stack, console)]
+        found[client] = restarts, takeovers
+    _write(found, asked)
+    console.print(_tables(found))
+    return 0
+
+
+# -- a restart
+
+
+def _restarts(site: Site, stack: ExitStack, console: Console) -> list[Restart]:
+    first = site.daemon()
+    stack.callback(first.kill)
+    site.wait_committed()
+    first.kill()
+    found = []
+    for _ in range(site.plan.restarts):
+        assert site.send(10 * PARTITIONS).wait(PATIENCE_S) == 0  # something to answer in each partition
+        found.append(restart(site, stack))
+        console.print(found[-1])
+    return found
+
+
+def restart(site: Site, stack: ExitStack) -> Restart:
+    """Start a daemon whose windows are all in the topic; it is killed afterwards."""
+    started_ns = time.time_ns()
+    daemon = site.daemon()
+    stack.callback(daemon.kill)
+    rebuilt = _wait_rebuilt(daemon, PARTITIONS)
+    processor = psutil.Process(daemon.pid).cpu_times()
+    site.topics.wait_forecast(site.job.output_topic, started_ns, range(PARTITIONS), PATIENCE_S)
+    sent = [f.sent_time_ns for f in _forecasts(site, started_ns)]
+    site.wait_committed()
+    daemon.kill()
+    return Restart(
+        ready_s=daemon.events("ready")[0]["after_s"],
+        rebuilt_s=(_time_ns(rebuilt[-1]) - started_ns) / 1e9,
+        forecast_s=(min(sent) - started_ns) / 1e9,
+        replayed=sum(each["records"] for each in rebuilt),
+        processor_s=round(processor.user + processor.system, 2),
+        load=round(bench_machine.load(), 1),
+    )
+
+
+# -- a takeover
+
+
+def _takeovers(site: Site, stack: ExitStack, console: Console) -> list[Takeover]:
+    if not site.plan.takeovers:
+        return []
+    survivor = site.daemon("survivor")
+    stack.callback(survivor.kill)
+    survivor.wait_ready()
+    found = []
+    for _ in range(site.plan.takeovers):
+        found.append(takeover(site, survivor, stack))
+        console.print(found[-1])
+    return found
+
+
+def takeover(site: Site, survivor: DaemonProcess, stack: ExitStack) -> Takeover:
+    """Have another daemon join `survivor`, under load, and kill it once both are at rest."""
+    other = site.daemon("other")
+    stack.callback(other.kill)
+    wait_until(lambda: len(survivor.owned()) == len(other.owned()) == PARTITIONS // 2, "shared", PATIENCE_S)
+    _wait_rebuilt(other, PARTITIONS // 2)
+    own = {Partition(topic, int(number)).number for topic, _, number in (p.rpartition("/") for p in survivor.owned())}
+    market = site.send(int(site.plan.rate * (BEFORE_S + AFTER_S + PATIENCE_S)), paced=True)
+    stack.callback(market.kill)
+    settled = time.time_ns() + int(5e9)
+    time.sleep(5.0 + BEFORE_S)
+    rebuilt_before = len(survivor.events("windows rebuilt"))
+    killed_ns = time.time_ns()
+    other.kill()
+    rebuilt = _wait_rebuilt(survivor, rebuilt_before + PARTITIONS // 2)[rebuilt_before:]
+    time.sleep(AFTER_S)
+    market.kill()
+    market.wait()
+    site.wait_committed()
+    began_ns = _time_ns(survivor.events("partition taken up")[-PARTITIONS // 2])
+    ended_ns = _time_ns(rebuilt[-1])
+    sent = [f for f in _forecasts(site, settled) if f.partition in own]
+    return Takeover(
+        before=_span(sent, settled, killed_ns),
+        rebuilding=_span(sent, began_ns, ended_ns),
+        after=_span(sent, ended_ns, ended_ns + int(AFTER_S * 1e9)),
+        replayed=sum(each["records"] for each in rebuilt),
+        taken_up_s=(began_ns - killed_ns) / 1e9,
+        load=round(bench_machine.load(), 1),
+    )
+
+
+def _span(sent: Sequence[records.Forecast], first_ns: int, end_ns: int) -> Span:
+    """Of the ticks written in that time."""
+    took_ns = [f.sent_time_ns - f.tick_time_ns for f in sent if first_ns <= f.tick_time_ns < end_ns]
+    p50, p99, most = np.percentile(took_ns or [np.nan], [50, 99, 100]) / MILLISECOND
+    return Span((end_ns - first_ns) / 1e9, len(took_ns), float(p50), float(p99), float(most))
+
+
+# -- the means
+
+
+def _wait_rebuilt(daemon: DaemonProcess, partitions: int) -> list[dict[str, object]]:
+    wait_until(lambda: len(daemon.events("windows rebuilt")) >= partitions, "windows rebuilt", PATIENCE_S)
+    return daemon.events("windows rebuilt")
+
+
+def _forecasts(site: Site, since_ns: int) -> list[records.Forecast]:
+    found = [records.decode(record.value or b"") for record in site.topics.read(site.job.output_topic)]
+    return [forecast for forecast in found if forecast.sent_time_ns >= since_ns]
+
+
+def _time_ns(event: dict[str, object]) -> int:
+    """When a line of the log was written, to the millisecond."""
+    return round(datetime.fromisoformat(str(event["time"])).timestamp() * 1_000) * 1_000_000
+
+
+def _make_bundle(folder: Path) -> None:
+    """`chaos.model` makes one whose rules know gaps; here the head lies minutes before the rest."""
+    from exported import export
+    from tickcast.manifest import WindowRules
+
+    export(FAMILY, folder, WindowRules(window=WINDOW))
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="chaos.recovery", description=__doc__)
+    parser.add_argument("--client", choices=list(CLIENTS), action="append", help="default: each of them")
+    parser.add_argument("--symbols", type=int, default=10_000)
+    parser.add_argument("--rate", type=float, default=500.0, help="ticks a second during the takeover")
+    parser.add_argument("--restarts", type=int, default=3)
+    parser.add_argument("--takeovers", type=int, default=3)
+    parser.add_argument("--make-bundle", default="", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _write(found: dict[str, tuple[list[Restart], list[Takeover]]], asked: argparse.Namespace) -> None:
+    facts = {
+        "symbols": asked.symbols,
+        "window": WINDOW,
+        "partitions": PARTITIONS,
+        "takeover ticks/s": asked.rate,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "cpu": f"{bench_machine.cores()} of {bench_machine.cpu_model()}",
+    }
+    runs = {
+        client: {"restarts": [asdict(each) for each in restarts], "takeovers": [asdict(each) for each in takeovers]}
+        for client, (restarts, takeovers) in found.items()
+    }
+    report.RESULTS.mkdir(exist_ok=True)
+    document = json.dumps({"facts": facts, "runs": runs}, indent=1)
+    (report.RESULTS / "recovery.json").write_text(document + "\n", "utf-8")
+    told = "; ".join(f"{key} {value}" for key, value in facts.items())
+    (report.RESULTS / "recovery.md").write_text(f"{told}.\n\n{_tables(found)}\n", "utf-8")
+
+
+def _tables(found: dict[str, tuple[list[Restart], list[Takeover]]]) -> str:
+    """Medians, of a restart and of a takeover, a line for each client."""
+    lines = [
+        "| restart | ticks replayed | ready, s | windows rebuilt, s | first forecast, s | processor, s | load |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for client, (restarts, _) in found.items():
+        if restarts:
+            cells = [median([getattr(each, name) for each in restarts]) for name in Restart.__dataclass_fields__]
+            ready_s, rebuilt_s, forecast_s, replayed, processor_s, load = cells
+            lines.append(
+                f"| {client} | {replayed:,.0f} | {ready_s:.2f} | {rebuilt_s:.2f} | {forecast_s:.2f} | "
+                f"{processor_s:.2f} | {load:.1f} |"
+            )
+    lines += [
+        "",
+        "| takeover: own ticks | ticks replayed | seconds of it | p50 / p99 before, ms | p50 / p99 meanwhile, ms | "
+        "p99 ratio | p50 / p99 of the 5 s after, ms | load |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for client, (_, takeovers) in found.items():
+        for each in sorted(takeovers, key=lambda one: one.ratio):
+            spans = [f"{span.p50_ms:.1f} / {span.p99_ms:.1f}" for span in (each.before, each.rebuilding, each.after)]
+            lines.append(
+                f"| {client} | {each.replayed:,} | {each.rebuilding.seconds:.1f} | {spans[0]} | {spans[1]} | "
+                f"{each.ratio:.2f} | {spans[2]} | {each.load:.1f} |"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
