@@ -64,7 +64,7 @@ def test_an_unknown_setting_is_refused_with_those_there_are_and_a_missing_one_is
     with pytest.raises(ConfigurationError) as caught:
         load(file, {})
     text = str(caught.value)
-    assert "kafka.grup_id: no such setting; allowed: bootstrap_servers, client" in text
+    assert "kafka.grup_id: no such setting; allowed: batch_bytes_max, bootstrap_servers" in text
     assert "kafka.group_id: required and not given" in text
     assert "models.0.symbol: no such setting; allowed: bundle, symbols" in text
 

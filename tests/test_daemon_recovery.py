@@ -4,6 +4,7 @@ Each daemon is started on a group that somebody else has committed for. What it 
 the topic as it then is answers from there on.
 """
 
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -227,11 +228,11 @@ def test_windows_come_back_from_what_compaction_left(
         partition = Partition("ticks", 0)
         # A key of its own for each of the first ticks, so that they stay; then the same few, of which one each does.
         early = [each._replace(key=b"%d" % at) for at, each in enumerate(stream(500))]
-        with closing(disturbed.reader), closing(undisturbed.reader):
+        with disturbed.reader, undisturbed.reader:
             send(disturbed, [*early, *stream(TICKS)])
             wait_until(lambda: _poke(disturbed) < 700, "compacted")
             kept = [record.offset for record in disturbed.records("ticks")]
-            committed = next(end + 1 for end, after in zip(kept[400:], kept[401:], strict=False) if after > end + 1)
+            committed = next(end + 1 for end, after in itertools.pairwise(kept) if after > end + 1)
             commit(disturbed, committed)  # is compacted away itself
             daemon = start_daemon(disturbed.config(kafka={"client": "confluent-kafka"}))
             send(disturbed, stream(100))
@@ -261,7 +262,8 @@ def test_a_broker_that_is_away_during_a_rebuild_is_waited_for(
         job = Job(broker.bootstrap_servers, "ticks", "forecasts", "dead-letters", bundle, files)
         send(job, stream(MANY_TICKS))
         commit(job, MANY_TICKS - 100)
-        daemon = start_daemon(job.config(kafka={"client": "confluent-kafka"}), {FAULT_VARIABLE: "recovery:200:stop"})
+        patient = {"client": "confluent-kafka", "session_timeout_ms": 60_000}  # or the group gives the partition away
+        daemon = start_daemon(job.config(kafka=patient), {FAULT_VARIABLE: "recovery:200:stop"})
         daemon.wait_for_event("fault point reached")
     os.kill(daemon.pid, signal.SIGCONT)
     port = int(job.bootstrap_servers.rpartition(":")[2])
@@ -269,7 +271,7 @@ def test_a_broker_that_is_away_during_a_rebuild_is_waited_for(
     with Broker(port=port, data=tmp_path / "data"):
         daemon.wait_for_event("windows rebuilt")
         send(job, stream(100))
-        with closing(job.reader):
+        with job.reader:
             job.wait_done()
             assert len(job.forecasts()) == 200
         assert daemon.total("tickcast_ticks_replayed_total") == MANY_TICKS - 100

@@ -172,3 +172,26 @@ def test_threads_take_turns(bundle, rows):
     with ThreadPoolExecutor(4) as threads:
         asked = [threads.submit(graph.run, 1, {"rows": rows[at % 6 : at % 6 + 1]}) for at in range(60)]
         assert [each.result()[0].tolist() for each in asked] == [wanted[at % 6] for at in range(60)]
+
+
+def test_copies_runs_and_captures_of_all_graphs_take_turns(bundle, rows, monkeypatch):
+    """As at a reload: one bundle is captured on a thread of its own while another answers."""
+    held = []
+    run, to_device = _Session.run_with_iobinding, HostDevice.to_device
+
+    def noted_run(session, io, options):
+        held.append(device_graphs.TURNS.locked())
+        run(session, io, options)
+
+    def noted_copy(device, address, array):
+        held.append(device_graphs.TURNS.locked())
+        to_device(device, address, array)
+
+    monkeypatch.setattr(_Session, "run_with_iobinding", noted_run)
+    monkeypatch.setattr(HostDevice, "to_device", noted_copy)
+    graph = _graph(bundle, Opener(bundle))
+    graph.warm()
+    graph.run(1, {"rows": rows[:1]})
+    assert len(held) == len(device_graphs.buckets(ROWS_MAX)) + 2
+    assert all(held)
+    assert not device_graphs.TURNS.locked()

@@ -23,7 +23,7 @@ Step = tuple[int, str | None, int, int]  # offsets skipped, symbol (None: a bad 
 
 steps = st.lists(
     st.tuples(st.integers(0, 1), st.sampled_from(["A", "B", "C", None]), st.integers(-2, 7), st.integers(0, 2)),
-    min_size=1,
+    min_size=30,
     max_size=60,
 )
 rules = st.builds(

@@ -12,6 +12,10 @@ from typing import Any, NamedTuple, Protocol
 from tickcast import providers
 from tickcast.bindings import Array, Slot
 
+# While one thread captures, CUDA refuses other threads of the process what copies and runs need (cudaStreamBeginCapture
+# in the mode "global", which is onnxruntime's): a bundle that is loaded must not capture while another one answers.
+TURNS = threading.Lock()
+
 
 class Device(Protocol):
     """Where buffers are: a GPU."""
@@ -55,7 +59,7 @@ def buckets(rows_max: int) -> list[int]:
 
 
 class DeviceGraph:
-    """A session on a GPU. Several threads may ask; they take turns.
+    """A session on a GPU. Several threads may ask; they take turns, with those of all other graphs too.
 
     `open_session(captures)` opens it, with CUDA graph capture or without. Where capturing fails, `warm` goes on without
     it, and `uncaptured` says why.
@@ -74,7 +78,6 @@ class DeviceGraph:
         self.uncaptured = "" if captures else "inference.cuda_graphs is off"
         self._open = open_session
         self._device = device
-        self._lock = threading.Lock()
         self._inputs = {each.name: self._buffer(each) for each in inputs}
         self._outputs = [self._buffer(each) for each in outputs]
         self._bind(captures)
@@ -92,7 +95,7 @@ class DeviceGraph:
 
     def run(self, count: int, given: Mapping[str, Array]) -> list[Array]:
         """As `Graph.run` says. Rows of another shape than the buffers' go the plain way, uncaptured."""
-        with self._lock:
+        with TURNS:
             if any(array.shape[1:] != self._inputs[name].slot.row_shape for name, array in given.items()):
                 names = [each.slot.name for each in self._outputs]
                 results: list[Array] = self._session.run(names, given, providers.run_options(None))
@@ -131,7 +134,8 @@ class DeviceGraph:
 
     def _run_all(self) -> None:
         for bucket in reversed(self._buckets):
-            self._run(bucket)
+            with TURNS:  # each by itself: a tick that waits for another bundle waits for one of them
+                self._run(bucket)
 
     def _fetched(self, each: _Buffer, count: int) -> Array:
         self._device.to_host(each.host[:count], each.address)

@@ -87,8 +87,8 @@ class Reloads:
             self._look()
 
     def close(self) -> None:
-        """Wait for what is being loaded; nothing comes of it any more."""
-        self._thread.shutdown(cancel_futures=True)
+        """Nothing comes of what is being loaded any more; the process waits for it when all else is done."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     # -- private
 

@@ -80,6 +80,7 @@ class Span:
     p50_ms: float
     p99_ms: float
     most_ms: float
+    received_p99_ms: float  # until it was polled; the rest is answering
 
 
 @dataclass(frozen=True)
@@ -159,8 +160,8 @@ def main() -> int:
         with ExitStack() as stack:
             site = Site(stack.enter_context(Broker(data=folder / "broker")), folder, plan)
             assert site.send(plan.ticks).wait(PATIENCE_S) == 0
-            restarts = [each for each in _restarts(site, stack, console)]
-            takeovers = [each for each in _takeovers(site, stack, console)]
+            restarts = _restarts(site, stack, console)
+            takeovers = _takeovers(site, stack, console)
         found[client] = restarts, takeovers
     _write(found, asked)
     console.print(_tables(found))
@@ -254,9 +255,13 @@ def takeover(site: Site, survivor: DaemonProcess, stack: ExitStack) -> Takeover:
 
 def _span(sent: Sequence[records.Forecast], first_ns: int, end_ns: int) -> Span:
     """Of the ticks written in that time."""
-    took_ns = [f.sent_time_ns - f.tick_time_ns for f in sent if first_ns <= f.tick_time_ns < end_ns]
-    p50, p99, most = np.percentile(took_ns or [np.nan], [50, 99, 100]) / MILLISECOND
-    return Span((end_ns - first_ns) / 1e9, len(took_ns), float(p50), float(p99), float(most))
+    inside = [f for f in sent if first_ns <= f.tick_time_ns < end_ns]
+    took_ns = [f.sent_time_ns - f.tick_time_ns for f in inside] or [np.nan]
+    waited_ns = [f.received_time_ns - f.tick_time_ns for f in inside] or [np.nan]
+    p50, p99, most = (float(each) for each in np.percentile(took_ns, [50, 99, 100]) / MILLISECOND)
+    return Span(
+        (end_ns - first_ns) / 1e9, len(inside), p50, p99, most, float(np.percentile(waited_ns, 99) / MILLISECOND)
+    )
 
 
 # -- the means
