@@ -16,7 +16,7 @@ from toy_engine import ToyEngine
 
 steps = st.lists(
     st.tuples(st.integers(0, 1), st.sampled_from(["A", "B", "C", None]), st.integers(-1, 6), st.integers(0, 2)),
-    min_size=1,
+    min_size=30,
     max_size=50,
 )
 rules = st.builds(

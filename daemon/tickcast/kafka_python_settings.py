@@ -23,8 +23,9 @@ HEARTBEAT_INTERVAL_MAX_MS = 1_000
 FETCH_WAIT_MAX_MS = 20
 # One answer to a reader, per partition: its interpreter lock is held while it is taken apart, and others wait.
 READER_FETCH_BYTES = 262_144
-# How late new partitions of an input topic, or a topic created late, are noticed; the library's default is 5 minutes.
-METADATA_AGE_MAX_MS = 30_000
+# How late new partitions of an input topic are noticed; and a broker that was restarted: until then a fetch that finds
+# no leader is silently left out, for half a minute once measured. The library's default is 5 minutes.
+METADATA_AGE_MAX_MS = 5_000
 # A broker that was away is found again this soon; the library's default is 30 s.
 RECONNECT_PAUSE_MAX_MS = 1_000
 # The longest `send` may block, which it does only for the metadata of a topic it has not sent to yet.

@@ -174,7 +174,7 @@ class Course:
         undisturbed = self._undisturbed()
         found = verdict.judge(self.topics, self.job, undisturbed)
         self.notes.problems += found.problems(self.variant.delivery)
-        if len(self.members) == 1:  # else a forecast does not tell which of them was the first
+        if len(self.members) == 1 and not self.departed:  # else a forecast does not tell which of them was the first
             self.notes.restarts_s += restarts(found.sent_ns, self.lives())
             slow = [seconds for seconds in self.notes.restarts_s if seconds > RESTART_S]
             self.notes.late += [f"restart: {seconds:.1f} s, promised {RESTART_S:.1f}" for seconds in slow]

@@ -44,6 +44,9 @@ PATIENCE_S = 300.0
 BEFORE_S = 15.0
 AFTER_S = 5.0
 SESSION_MS = 6_000
+COMMIT_INTERVAL_MS = 1_000  # the default; tests have others
+# Between two looks at a daemon's log: who measures must not be what is measured.
+LOOK_INTERVAL_S = 0.5
 MILLISECOND = 1e6  # ns
 
 
@@ -119,7 +122,11 @@ class Site:
 
     def daemon(self, name: str = "daemon") -> DaemonProcess:
         """Start one."""
-        settings = {"client": self.plan.client, "session_timeout_ms": SESSION_MS}
+        settings = {
+            "client": self.plan.client,
+            "session_timeout_ms": SESSION_MS,
+            "commit_interval_ms": COMMIT_INTERVAL_MS,
+        }
         return DaemonProcess(self.job.config(name, kafka=settings))
 
     def send(self, ticks: int, paced: bool = False) -> "subprocess.Popen[bytes]":
@@ -268,7 +275,9 @@ def _span(sent: Sequence[records.Forecast], first_ns: int, end_ns: int) -> Span:
 
 
 def _wait_rebuilt(daemon: DaemonProcess, partitions: int) -> list[dict[str, object]]:
-    wait_until(lambda: len(daemon.events("windows rebuilt")) >= partitions, "windows rebuilt", PATIENCE_S)
+    wait_until(
+        lambda: len(daemon.events("windows rebuilt")) >= partitions, "windows rebuilt", PATIENCE_S, LOOK_INTERVAL_S
+    )
     return daemon.events("windows rebuilt")
 
 
