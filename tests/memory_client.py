@@ -47,6 +47,8 @@ class MemoryClient:
         self.visible: list[tuple[str, bytes | None, bytes | None, Headers]] = []
         self.transaction: list[tuple[str, bytes | None, bytes | None, Headers]] | None = None
         self.commit_answers: deque[BrokerError | None] = deque()  # to the next calls of `commit_transaction`
+        self.send_answers: deque[BrokerError | None] = deque()  # to the next calls of `send`
+        self.revoked_next: list[Partition] = []  # by the next poll, which brings records of the others all the same
         self.commits_unheard = False  # a transaction is committed even where the answer is an error
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
@@ -67,7 +69,11 @@ class MemoryClient:
             if found:
                 self._positions[partition] = found[-1].offset + 1
                 polled += found
-        return polled
+        gone, self.revoked_next = self.revoked_next, []
+        if gone:
+            self._listener.revoked(gone)
+            self._owned = [partition for partition in self._owned if partition not in gone]
+        return [record for record in polled if record.partition not in gone]
 
     def assignment(self) -> frozenset[Partition]:
         return frozenset(self._owned)
@@ -108,8 +114,9 @@ class MemoryClient:
     def send(
         self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
     ) -> None:
-        if self.refusing is not None:
-            raise self.refusing
+        answer = self.send_answers.popleft() if self.send_answers else self.refusing
+        if answer is not None:
+            raise answer
         self.sent.append((topic, value, key, headers))
         if self.transaction is not None:
             self.transaction.append((topic, value, key, headers))

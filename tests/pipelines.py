@@ -10,6 +10,7 @@ from tickcast.board import Board
 from tickcast.board_reader import BoardReader
 from tickcast.config import Config
 from tickcast.model import Model
+from tickcast.takeovers import FenceOwner
 from toy_carried import ToyCarried
 from toy_engine import ToyEngine
 
@@ -43,9 +44,16 @@ class Line:
     """The parts of a daemon that a test looks at."""
 
     def __init__(
-        self, config: Config, client: MemoryClient, engine: ToyEngine, carried: ToyCarried | None = None
+        self,
+        config: Config,
+        client: MemoryClient,
+        engine: ToyEngine,
+        carried: ToyCarried | None = None,
+        fence: FenceOwner | None = None,
     ) -> None:
+        """Without `fence`, former owners are fenced at once, and noted in `fenced`."""
         self.clock = ManualClock()
+        self.config = config
         self.client = client
         self.board = Board.create(self.clock)
         self.fenced: list[str] = []
@@ -58,7 +66,7 @@ class Line:
             self.board,
             self.clock,
             lambda: None,
-            fence=self.fenced.append,
+            fence=fence or self.fenced.append,
             open_reader=self._open_reader,
         )
         self.pipeline, self.ownership = self.assembly.pipeline, self.assembly.ownership

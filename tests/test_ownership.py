@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 from memory_client import MemoryClient, MemoryCluster
-from pipelines import Line, config_with
+from pipelines import Line, config_with, model_of
 from tickcast.clients import Committed, Partition
 from tickcast.manifest import WindowRules
 from toy_engine import ToyEngine
@@ -57,3 +57,14 @@ def test_what_is_acknowledged_while_partitions_are_given_back_is_counted(started
     line.ownership.revoked([INPUT])
     assert line.client.sent
     assert line.value("tickcast_records_acknowledged_total") == len(line.client.sent)
+
+
+def test_no_commit_goes_back_when_windows_are_read_again(cluster, started):
+    line = started(False)
+    line.turn(2)  # a checkpoint of the first half waits for its acknowledgement
+    line.client.acknowledge_on_flush()
+    line.assembly.swap(model_of(line.config, ToyEngine(WindowRules(window=3), ("value",))))
+    line.turn(3)
+    offsets = [commit[INPUT].offset for commit in cluster.commits]
+    assert offsets == sorted(offsets)
+    assert offsets[-1] == TICKS

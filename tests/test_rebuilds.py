@@ -58,6 +58,10 @@ def _answered(line: Line) -> list[tuple[int, int]]:
     return [(forecast.partition, forecast.offset) for forecast in sent]
 
 
+def _offsets(line: Line, partition: Partition) -> list[int]:
+    return [offset for number, offset in _answered(line) if number == partition.number]
+
+
 def _until_rebuilt(line: Line) -> int:
     """Turns until nothing is under rebuild."""
     for turn in range(1, COMMITTED):
@@ -83,7 +87,7 @@ def test_ticks_of_the_partition_itself_wait_until_its_windows_stand(cluster: Mem
     new = [_tick(cluster, REBUILT) for _ in range(3)]  # the topic grows meanwhile
     assert _until_rebuilt(line) > 1
     line.turn()
-    assert [offset for number, offset in _answered(line) if number == REBUILT.number] == new
+    assert _offsets(line, REBUILT) == new
     assert _tick(cluster, REBUILT) == line.ownership.states[REBUILT].position
 
 
@@ -160,9 +164,88 @@ def test_windows_that_stand_while_back_pressure_lasts_are_not_read_on(cluster: M
         _tick(cluster, SERVED)
         _tick(cluster, REBUILT)
     line.turn(5)
-    assert not len(line.ownership.rebuilds)
+    assert not line.ownership.states[REBUILT].rebuilding
     assert line.client.paused == {REBUILT, SERVED}
     assert {number for number, _ in _answered(line)} == {SERVED.number}
+    line.client.acknowledge_on_flush()
+    line.client.acknowledge()
+    _until_rebuilt(line)
+    assert _offsets(line, REBUILT) == list(range(COMMITTED, COMMITTED + 20))
+    assert not line.client.paused
+    line.close()
+
+
+# -- what came meanwhile
+
+
+def test_a_backlog_is_answered_in_slices_beside_the_ticks_of_others(cluster: MemoryCluster):
+    line = _line(cluster)
+    backlog = [_tick(cluster, REBUILT) for _ in range(5 * SLICE)]
+    line.turn()
+    while line.ownership.states[REBUILT].rebuilding:
+        line.turn()
+    for answered in range(5):
+        assert _offsets(line, REBUILT) == backlog[: answered * SLICE]
+        at = _tick(cluster, SERVED)
+        line.turn()
+        assert (SERVED.number, at) in _answered(line)
+    later = _tick(cluster, REBUILT)  # the consumer's to read
+    assert line.client.paused == set()
+    line.turn(2)
+    assert _offsets(line, REBUILT) == [*backlog, later]
+    assert cluster.committed[REBUILT].offset == later + 1
+    line.close()
+
+
+def test_a_backlog_is_left_to_the_consumer_where_no_other_partition_is_served(cluster: MemoryCluster):
+    line = _line(cluster, REBUILT)
+    backlog = [_tick(cluster, REBUILT) for _ in range(5 * SLICE)]
+    _until_rebuilt(line)
+    assert not line.client.paused
+    assert not _answered(line)
+    line.turn(6)
+    assert _offsets(line, REBUILT) == backlog
+    line.close()
+
+
+def test_others_that_go_in_the_middle_of_a_backlog_leave_the_rest_to_the_consumer(cluster: MemoryCluster):
+    line = _line(cluster)
+    backlog = [_tick(cluster, REBUILT) for _ in range(5 * SLICE)]
+    line.turn(2)
+    while len(_offsets(line, REBUILT)) < 2 * SLICE:
+        line.turn()
+    line.ownership.lost([SERVED])
+    line.turn()
+    assert not len(line.ownership.rebuilds)
+    line.turn(5)
+    assert _offsets(line, REBUILT) == backlog
+    line.close()
+
+
+def test_given_back_in_the_middle_of_a_backlog_what_is_answered_is_committed(cluster: MemoryCluster):
+    line = _line(cluster, commit_interval_ms=3_600_000)
+    for _ in range(5 * SLICE):
+        _tick(cluster, REBUILT)
+    line.turn(2)
+    while len(_offsets(line, REBUILT)) < 2 * SLICE:
+        line.turn()
+    line.ownership.revoked([REBUILT])
+    assert cluster.committed[REBUILT].offset == COMMITTED + len(_offsets(line, REBUILT))
+    line.close()
+
+
+def test_a_backlog_that_the_topic_loses_is_gone_on_from_what_is_kept(cluster: MemoryCluster):
+    line = _line(cluster)
+    backlog = [_tick(cluster, REBUILT) for _ in range(5 * SLICE)]
+    line.turn(2)
+    while len(_offsets(line, REBUILT)) < SLICE:
+        line.turn()
+    kept_from = backlog[3 * SLICE]
+    cluster.topics[REBUILT] = [record for record in cluster.topics[REBUILT] if record.offset >= kept_from]
+    line.readers[-1].failures.append(OffsetOutOfRangeError("the test says so"))
+    line.turn(8)
+    assert line.value("tickcast_recoveries_total", "truncated") == 1
+    assert _offsets(line, REBUILT) == [*backlog[:SLICE], *backlog[3 * SLICE + FILLING :]]
     line.close()
 
 
@@ -179,8 +262,7 @@ def test_a_topic_that_loses_what_is_being_read_back_goes_on_at_the_first_offset_
     assert (taken_up["recovery"], taken_up["replay_from"]) == ("truncated", kept_from)
     assert line.value("tickcast_recoveries_total", "truncated") == 1
     line.turn(COMMITTED // SLICE + 3)
-    answered = [offset for number, offset in _answered(line) if number == REBUILT.number]
-    assert answered == (new if kept_from < COMMITTED else new[2 + FILLING :])
+    assert _offsets(line, REBUILT) == (new if kept_from < COMMITTED else new[2 + FILLING :])
     assert not line.client.paused
     line.close()
 

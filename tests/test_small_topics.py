@@ -1,9 +1,8 @@
-"""Dead letters for a topic that takes less than most, and symbols that are on two partitions, through the whole loop."""
+"""Dead letters for a topic that takes less than most, and symbols on two partitions, through the whole loop."""
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import feeds

@@ -196,6 +196,91 @@ def test_a_transaction_is_ended_when_it_holds_as_much_as_may_be_outstanding():
     assert len(client.visible) == 1 + 5 + 5 + 5 + 5  # one ended at 11, one at 10; the last five of 26 wait
 
 
+def test_a_resend_that_breaks_off_half_way_is_not_committed_as_it_is():
+    cluster = _cluster(10)
+    line, client = _line(cluster)
+    line.turn(0)
+    client.commit_answers.append(ABORTED)
+    line.turn()
+    client.send_answers.extend([None, None, BrokerError("no leader of the output topic is known yet")])
+    line.turn(5)
+    assert (_seen(client), cluster.committed[FIRST].offset) == (_undisturbed(10), 10)
+
+
+def test_a_partition_that_came_back_within_the_interval_goes_again_with_the_others_after_an_abort():
+    both = (FIRST, SECOND)
+    cluster = _cluster(10, both)
+    line, client = _line(cluster, both, commit_interval_ms=59_000)
+    line.turn()
+    line.clock.advance(60)
+    line.turn()  # all is committed in our name
+    line.ownership.lost([SECOND])
+    line.ownership.assigned([SECOND])
+    line.turn(3)
+    for tick in range(10, 15):
+        for partition in both:
+            _append(cluster, partition, tick)
+    line.turn(2)
+    client.commit_answers.append(ABORTED)
+    line.clock.advance(60)
+    line.turn(4)
+    assert (_seen(client), cluster.committed[SECOND].offset) == (_undisturbed(15, both), 15)
+
+
+@pytest.mark.parametrize("unheard", [False, True], ids=["not-committed", "committed"])
+def test_records_in_hand_while_a_transaction_is_being_ended_wait_for_the_next_one(unheard):
+    both = (FIRST, SECOND)
+    cluster = _cluster(10, both)
+    line, client = _line(cluster, both)
+    line.turn(3)
+    for tick in range(10, 14):
+        _append(cluster, FIRST, tick)
+    client.revoked_next = [SECOND]
+    client.commits_unheard = unheard
+    client.commit_answers.extend([NO_ANSWER] * 100)  # until the drain timeout
+    line.turn()
+    client.commit_answers.clear()
+    for _ in range(4):
+        line.turn()
+        newest = max(offset for partition, offset in _seen(client) if partition == FIRST)
+        assert newest < cluster.committed[FIRST].offset
+    assert _seen(client) == _undisturbed(14) | {at: f for at, f in _undisturbed(10, both).items() if at[0] == SECOND}
+
+
+def test_a_partition_that_comes_back_while_its_commit_has_no_answer_waits_for_it():
+    both = (FIRST, SECOND)
+    line, client = _line(_cluster(10, both), both)
+    line.turn(0)
+    client.commit_answers.extend([NO_ANSWER] * 2)
+    line.turn()
+    line.ownership.lost([SECOND])
+    line.ownership.assigned([SECOND])
+    line.turn(8)
+    assert _seen(client) == _undisturbed(10, both)
+
+
+def test_what_is_given_back_after_a_commit_without_an_answer_is_in_nobodys_name():
+    cluster = _cluster(10)
+    line, client = _line(cluster)
+    line.turn(0)
+    client.commit_answers.append(NO_ANSWER)
+    line.turn()
+    client.close(1.0)
+    assert commit_note.parse(cluster.committed[FIRST].metadata).owner == ""
+
+
+def test_giving_back_keeps_to_the_drain_timeout():
+    cluster = _cluster(10)
+    line, client = _line(cluster)
+    line.turn(0)
+    client.commit_answers.extend([NO_ANSWER] * 1_000)
+    line.turn()
+    began_ns = line.clock.monotonic_ns()
+    line.ownership.revoked([FIRST])
+    assert line.clock.monotonic_ns() - began_ns <= 10_000_000_000  # the default
+    assert not line.ownership.states
+
+
 def test_the_former_owner_is_fenced_before_its_partition_is_taken_up():
     cluster = _cluster(10)
     former, _ = _line(cluster)

@@ -201,7 +201,7 @@ class KafkaPythonClient:
             try:
                 self._consumer.commit(rows_of(offsets), timeout_ms=_left_ms(deadline_s))
             except _GROUP_MOVED_ON as error:
-                self._fenced = isinstance(error, errors.FencedInstanceIdError)
+                self._fenced |= isinstance(error, errors.FencedInstanceIdError)
                 raise OwnershipLostError(f"commit: the group moved on: {error}") from error
 
     def begin_transaction(self) -> None:

@@ -123,6 +123,7 @@ class AtLeastOnce:
             )
             return
         self._collect()
+        self._checkpoint = None  # what is committed here is further
         self._commit({**self._offers.moved(), **self._offers.released(leaving)})
 
     def dropped(self, partitions: Collection[Partition]) -> None:

@@ -14,7 +14,7 @@ from tickcast import log
 from tickcast.clients import Partition, Record
 from tickcast.config import KafkaConfig
 from tickcast.confluent_errors import answering, refusal, stays
-from tickcast.confluent_records import Place, name, place_of
+from tickcast.confluent_records import Place, name, place_of, record_of
 from tickcast.confluent_settings import reader_settings
 from tickcast.errors import BrokerError, OffsetOutOfRangeError
 
@@ -45,7 +45,7 @@ class ConfluentReader:
                 self._consumer.incremental_unassign([TopicPartition(*partition)])
 
     def poll(self, timeout_s: float, records_max: int) -> list[Record]:
-        """See `Reader`. Headers are left out: no window is a function of them."""
+        """See `Reader`."""
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
@@ -62,9 +62,8 @@ class ConfluentReader:
             if (error := message.error()) is not None:
                 self._note(message, partition, error)
             elif partition is not None:
-                offset = cast(int, message.offset())
-                reached[partition] = offset + 1
-                records.append(Record(partition, offset, message.timestamp()[1], message.key(), message.value(), ()))
+                records.append(record := record_of(message, partition))
+                reached[partition] = record.offset + 1
         return records
 
     def reached(self, partition: Partition) -> int:

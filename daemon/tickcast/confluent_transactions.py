@@ -174,8 +174,8 @@ def delivery_failure(topic: str, error: KafkaError) -> BrokerError:
 
 def fence(config: KafkaConfig, transactional_id: str) -> None:
     """See `clients.Fence`."""
-    producer = Producer(fence_settings(config, transactional_id), logger=logging.getLogger("librdkafka"))
     with answering(f"fence {transactional_id}"):
+        producer = Producer(fence_settings(config, transactional_id), logger=logging.getLogger("librdkafka"))
         producer.init_transactions(config.request_timeout_ms / 1_000)
 
 

@@ -44,7 +44,7 @@ class KafkaPythonReader:
             self._consumer.assign(list(self._partitions))
 
     def poll(self, timeout_s: float, records_max: int) -> list[Record]:
-        """See `Reader`. Headers are left out: no window is a function of them."""
+        """See `Reader`."""
         if self._consumer is None and not self._opened(timeout_s):
             return []
         if self._starts:
@@ -58,7 +58,7 @@ class KafkaPythonReader:
         except errors.KafkaError as error:
             raise refusal("read back", error) from error
         return [
-            Record(partition, row.offset, row.timestamp, row.key, row.value, ())
+            Record(partition, row.offset, row.timestamp, row.key, row.value, row.headers)
             for place, rows in batches.items()
             if (partition := self._partitions.get(place)) is not None
             for row in rows

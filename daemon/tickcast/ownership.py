@@ -11,7 +11,7 @@ from tickcast.clock import Clock
 from tickcast.commits import ANSWER_TIMEOUT_S, Commits
 from tickcast.config import Config
 from tickcast.deliveries import Deliveries
-from tickcast.errors import BrokerError
+from tickcast.errors import BrokerError, OwnershipLostError
 from tickcast.instruments import Instruments, PartitionGauges
 from tickcast.manifest import Manifest
 from tickcast.offers import Offers
@@ -95,7 +95,7 @@ class Ownership:
     def advance(self) -> None:
         """Commit what may be and is due, and take up the partitions that can be."""
         self._commits.advance()
-        if self._takeovers.waiting:
+        if self._takeovers.waiting and not self._commits.busy:  # one may be in what is undecided
             self._take_up(self._takeovers.step())
         if self.rebuilds.is_cut_short:
             self._take_up_anew(tuple(self.rebuilds))
@@ -115,6 +115,8 @@ class Ownership:
         written = self._client.high_watermarks(self.states)
         for partition, state in self.states.items():
             state.end = ends.get(partition, state.end)
+            if state.end < state.publish_from and partition in self.rebuilds:
+                self.rebuilds.cut_short(partition)
             gauges = self._gauges[partition]
             gauges.position.set(state.position)
             gauges.lag.set(max(state.end - state.position, 0))
@@ -143,22 +145,20 @@ class Ownership:
         found = {p: Found(self._offers.offer(p), held[p], 0) for p in self.states}
         self.adopt(manifest)
         self._client.pause(found)
-        for partition, one in found.items():
-            self._place(partition, one)
+        placed = self._place_all(found)
         self._windows_dropped()
-        self._go_on(found)
+        self._go_on(placed)
 
     # -- private
 
     def _take_up(self, found: dict[Partition, Found]) -> None:
         """Start reading each of the partitions where it goes on."""
-        for partition, one in found.items():
-            self._place(partition, one)
+        placed = self._place_all(found)
         # In our name from the start: a group's first start must not move, and whoever follows us fences us.
-        claims = {p: self._offers.offer(p) for p, one in found.items() if not self._is_ours(one)}
+        claims = {p: self._offers.offer(p) for p in placed if not self._is_ours(found[p])}
         if claims:
             self._commits.claim(claims)
-        self._go_on(found)
+        self._go_on(placed)
 
     def _take_up_anew(self, partitions: Collection[Partition]) -> None:
         """While `partitions` were read back the topic lost what they needed: see what it holds, and begin again."""
@@ -169,9 +169,7 @@ class Ownership:
                 raise
             self.rebuilds.put_off(error)
             return
-        for partition in partitions:
-            self._place(partition, Found(self._offers.offer(partition), held[partition], 0))
-        self._go_on(partitions)
+        self._go_on(self._place_all({p: Found(self._offers.offer(p), held[p], 0) for p in partitions}))
 
     def _go_on(self, partitions: Collection[Partition]) -> None:
         """Read on after `_place`: at once, or where windows are to be rebuilt, once they stand."""
@@ -185,11 +183,25 @@ class Ownership:
         note = None if found.committed is None else commit_note.parse(found.committed.metadata)
         return note is not None and note.owner == self._config.instance_id
 
+    def _place_all(self, found: dict[Partition, Found]) -> list[Partition]:
+        """Those of `found` that are placed; the others went just now, of which the next poll will tell."""
+        placed = []
+        for partition, one in found.items():
+            try:
+                self._place(partition, one)
+            except OwnershipLostError as error:
+                self._log.warning("gone before it was taken up", partition=partition.number, error=str(error))
+                self._drop([partition])
+            else:
+                placed.append(partition)
+        return placed
+
     def _place(self, partition: Partition, found: Found) -> None:
         reach = reach_of(self._config, self._manifest)
         recovery = recover(found.committed, found.fresh_start, found.held, self._offers.rules_hash, reach)
         windows = owned_windows_of(self._config, self._manifest, recovery.publish_from)
-        self.states[partition] = PartitionState(partition, recovery, windows)
+        state = self.states[partition] = PartitionState(partition, recovery, windows)
+        state.end = found.held.end
         self.homes.take_up(self.states[partition])
         self._gauges[partition] = PartitionGauges(self._instruments.board, partition)
         self._client.seek(partition, recovery.publish_from)

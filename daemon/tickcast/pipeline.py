@@ -102,17 +102,7 @@ class Pipeline:
         received = Received(self._clock.wall_ns(), self._clock.monotonic_ns())
         self._instruments.stages.start()
         if records:
-            batch = self._deliveries.open()
-            work = self._decide(records, batch)
-            if self._lag is not None:
-                remarks = self._lag.choose(work.rows, work.records, work.due, received.wall_ns)
-                work = work._replace(remarks=remarks)
-            for answers in self._inference.answer(work.rows, work.due):
-                self._publisher.publish(work, answers, received, batch)
-            self._publisher.hand_over(work, batch)
-            self._inference.settle(is_backlog=len(records) >= max(self._kafka.poll_records_max, BACKLOG_MIN))
-            self._account(work, received)
-            self._carries_wanted = self._inference.carries_wanted
+            self._answer(records, received, len(records) >= max(self._kafka.poll_records_max, BACKLOG_MIN))
         elif self._carries_wanted:
             self._inference.prepare()
             self._carries_wanted = self._inference.carries_wanted
@@ -121,6 +111,19 @@ class Pipeline:
         if not self._rebuilds.is_waiting:
             self._rebuild()
         self._throttle()
+
+    def _answer(self, records: Sequence[Record], received: Received, is_backlog: bool) -> None:
+        batch = self._deliveries.open()
+        work = self._decide(records, batch)
+        if self._lag is not None:
+            remarks = self._lag.choose(work.rows, work.records, work.due, received.wall_ns)
+            work = work._replace(remarks=remarks)
+        for answers in self._inference.answer(work.rows, work.due):
+            self._publisher.publish(work, answers, received, batch)
+        self._publisher.hand_over(work, batch)
+        self._inference.settle(is_backlog)
+        self._account(work, received)
+        self._carries_wanted = self._inference.carries_wanted
 
     def _decide(self, records: Sequence[Record], batch: Batch) -> Work:
         """Decode, and let the window rules decide. What is bad by itself goes to the dead-letter topic."""
@@ -162,10 +165,19 @@ class Pipeline:
         self._tallies.append(Tally(state.partition.topic, len(records), outcomes, windows.evicted - evicted))
 
     def _rebuild(self) -> None:
-        """Read windows back, a slice of it; nothing of it is answered."""
+        """A slice of what is read back while others are served: windows, then what came since the last commit."""
         is_alone = len(self._rebuilds) == len(self._ownership.states)
-        if self._rebuilds.turn(is_alone, self._refill):
+        # Which ticks of a backlog are the newest shows where much of it comes at once.
+        catch_up = None if is_alone or self._lag is not None else self._catch_up
+        may_answer = self._paused_since_ns is None and not self._commits.busy
+        if self._rebuilds.turn(is_alone, self._refill, catch_up, may_answer):
             self._instruments.progress.set(self._clock.wall_ns() / 1e9)
+
+    def _catch_up(self, records: Sequence[Record]) -> None:
+        """Answer a slice of a backlog."""
+        self._instruments.stages.start()
+        self._answer(records, Received(self._clock.wall_ns(), self._clock.monotonic_ns()), is_backlog=True)
+        self._instruments.stages.book()
 
     def _refill(self, records: Sequence[Record], state: PartitionState) -> None:
         """Decode and decide ticks that are answered already, for their windows' sake. Bad ones were buried then."""

@@ -15,6 +15,9 @@ from tickcast.stalls import Stalls
 INTERVAL_NS = 1_000_000_000
 # A member that gets no partition (more daemons than partitions) is a ready spare after so long.
 SPARE_GRACE_NS = 10_000_000_000
+# Partitions are taken up within a second, or two when a dead owner has to be fenced. When it takes so long, others
+# should know.
+PENDING_MAX_NS = 10_000_000_000
 # Back-pressure comes and goes; when it lasts so long, others should know.
 PAUSED_MAX_NS = 2_000_000_000
 
@@ -45,6 +48,7 @@ class Pulse:
         self._stalls = Stalls(config.health.stall_timeout_s)
         self._log = log.get("pulse")
         self._due_ns = 0
+        self._pending_since_ns: int | None = None
         self._hindered = ""
 
     def turn(self, remark: str) -> None:
@@ -76,6 +80,12 @@ class Pulse:
         """Why nobody should count on us just now; empty where nothing hinders."""
         if not answered:
             return "the cluster does not answer"
+        if not self._ownership.pending:
+            self._pending_since_ns = None
+        elif self._pending_since_ns is None:
+            self._pending_since_ns = now_ns
+        elif now_ns - self._pending_since_ns > PENDING_MAX_NS:
+            return f"{self._ownership.pending} partitions cannot be taken up"
         if self._pipeline.paused_ns(now_ns) >= PAUSED_MAX_NS:
             return f"consuming is paused: {self._pipeline.pause_reason}"
         return ""

@@ -4,6 +4,9 @@ Stage `windows.push` of the way of a tick, for ticks that are answered already. 
 offset to be answered and is paused until the windows stand: what it fetched ahead is live ticks of other partitions,
 which must not wait behind what is read back. So a rebuild is done in slices, one a turn of the loop: short ones while
 any partition is served, as one of its ticks may come during each, long ones while there is nothing else to do.
+
+What came for the partition since its last commit would hold up the others just the same: where any is served, that is
+read and answered in slices, too, before the consumer takes over.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -19,7 +22,7 @@ from tickcast.partition_state import PartitionState
 SLICE_S = 300e-6
 SLICE_ALONE_S = 20e-3
 # More at once only leaves the caches; less is all fixed cost.
-SLICE_RECORDS = (16, 2_048)
+SLICE_RECORDS = (8, 1_024)
 # Until the first slices are timed: what a record takes to be read, decoded and pushed.
 RECORD_S = 10e-6
 # The weight of the newest slice in what a record takes.
@@ -29,9 +32,13 @@ WAIT_S = 1e-3
 WAIT_ALONE_S = 10e-3
 # After an error that may heal.
 RETRY_PAUSE_NS = 500_000_000
+# Between two looks whether the loop may answer again.
+BLOCKED_PAUSE_NS = 1_000_000
 
-# Takes in records of a partition, in order.
+# Takes in records of a partition, in order, for its windows' sake.
 Refill = Callable[[Sequence[Record], PartitionState], None]
+# Answers records of several partitions, each one's in order.
+CatchUp = Callable[[Sequence[Record]], None]
 
 
 class Rebuilds:
@@ -85,21 +92,32 @@ class Rebuilds:
                 self._reading.drop(partition)
         self._close_if_done()
 
+    def cut_short(self, partition: Partition) -> None:
+        """The topic lost records of `partition` that were to be read back, or to be answered after them."""
+        self._log.warning("ends before what was answered already", partition=f"{partition.topic}/{partition.number}")
+        self._cut_short = True
+
     def put_off(self, error: BrokerError) -> None:
         """Go on after a pause."""
         self._log.warning("not read back yet", partitions=len(self._under_way), error=str(error))
         self._due_ns = self._clock.monotonic_ns() + RETRY_PAUSE_NS
 
-    def turn(self, is_alone: bool, refill: Refill) -> bool:
+    def turn(self, is_alone: bool, refill: Refill, catch_up: CatchUp | None, may_answer: bool) -> bool:
         """One slice; whether there was anything. `is_alone`: no other partition is served. Resumes what is complete.
 
-        Raises BrokerError for what will not heal.
+        With `catch_up`, partitions whose windows stand are complete when what had come by then is answered, too;
+        `may_answer`: whether the loop could do so now. Raises BrokerError for what will not heal.
         """
         if self.is_waiting or self._cut_short:
             return False
+        if catch_up is None:
+            self._hand_over([partition for partition, one in self._under_way.items() if one.answers_until])
+        elif not may_answer and any(one.answers_until for one in self._under_way.values()):
+            self._due_ns = self._clock.monotonic_ns() + BLOCKED_PAUSE_NS
+            return False
         moved = False
         try:
-            moved = self._read(is_alone, refill)
+            moved = self._read(is_alone, refill, catch_up)
         except OffsetOutOfRangeError as error:
             self._cut_short = True
             self._log.warning("records were deleted while they were read back", error=str(error))
@@ -107,7 +125,7 @@ class Rebuilds:
             if not error.retriable:
                 raise
             self.put_off(error)
-        self._advance()
+        self._advance(catches_up=catch_up is not None)
         return moved
 
     # -- private
@@ -117,47 +135,75 @@ class Rebuilds:
         assert self._reader is not None
         return self._reader
 
-    def _read(self, is_alone: bool, refill: Refill) -> bool:
+    def _read(self, is_alone: bool, refill: Refill, catch_up: CatchUp | None) -> bool:
         """A slice of what is there, or a short wait for it; whether there was anything."""
+        if not self._under_way:
+            return False
         began_ns = self._clock.monotonic_ns()
         records = self._reading.poll(0.0, self._slice(SLICE_ALONE_S if is_alone else SLICE_S))
         if records:
-            self._take(records, refill)
+            self._take(records, refill, catch_up)
             self._learn(len(records), self._clock.monotonic_ns() - began_ns)
             return True
         records = self._reading.poll(WAIT_ALONE_S if is_alone else WAIT_S, SLICE_RECORDS[0])
-        self._take(records, refill)
+        self._take(records, refill, catch_up)
         return bool(records)
 
-    def _take(self, records: Sequence[Record], refill: Refill) -> None:
-        """Hand on what belongs to a rebuild; the reader's last poll of a partition reaches beyond it."""
+    def _take(self, records: Sequence[Record], refill: Refill, catch_up: CatchUp | None) -> None:
+        """Hand on what each partition is read for; the last poll of a partition reaches beyond that."""
         by_partition: dict[Partition, list[Record]] = {}
         for record in records:
             by_partition.setdefault(record.partition, []).append(record)
+        answered: list[Record] = []
         for partition, found in by_partition.items():
             rebuild = self._under_way.get(partition)
             if rebuild is None:
                 continue
-            publish_from = rebuild.state.publish_from
-            if found[-1].offset >= publish_from:
-                found = [record for record in found if record.offset < publish_from]
-            refill(found, rebuild.state)
-            rebuild.records += len(found)
-            self._instruments.replayed[partition.topic].add(len(found))
+            end = rebuild.answers_until or rebuild.state.publish_from
+            if found[-1].offset >= end:
+                found = [record for record in found if record.offset < end]
+            if rebuild.answers_until:
+                answered += found
+            else:
+                refill(found, rebuild.state)
+                rebuild.records += len(found)
+                self._instruments.replayed[partition.topic].add(len(found))
+        if answered and catch_up is not None:
+            catch_up(answered)
 
-    def _advance(self) -> None:
-        """Note how far each is, and let those go on whose windows stand."""
-        for partition, rebuild in tuple(self._under_way.items()):
+    def _advance(self, catches_up: bool) -> None:
+        """Note how far each is, and let those go on that are complete."""
+        complete = []
+        for partition, rebuild in self._under_way.items():
             state = rebuild.state
+            if rebuild.answers_until:
+                state.position = max(state.position, min(self._reading.reached(partition), rebuild.answers_until))
+                if state.position == rebuild.answers_until:
+                    complete.append(partition)
+                continue
             state.position = min(self._reading.reached(partition), state.publish_from)
-            if not state.rebuilding:
-                self._end(partition, rebuild)
+            if state.rebuilding:
+                continue
+            self._say_rebuilt(rebuild)
+            if catches_up and state.end > state.position:
+                rebuild.answers_until = state.end
+                self._reading.assign(partition, state.position)  # some of it was read, and left
+            else:
+                complete.append(partition)
+        self._hand_over(complete)
+
+    def _hand_over(self, partitions: Collection[Partition]) -> None:
+        """The group's consumer reads them from here on."""
+        for partition in partitions:
+            state = self._under_way.pop(partition).state
+            self._reading.drop(partition)
+            if state.position > state.publish_from:
+                self._client.seek(partition, state.position)
+        self._client.resume(partitions)
         self._close_if_done()
 
-    def _end(self, partition: Partition, rebuild: "_Rebuild") -> None:
-        del self._under_way[partition]
-        self._reading.drop(partition)
-        self._client.resume([partition])
+    def _say_rebuilt(self, rebuild: "_Rebuild") -> None:
+        partition = rebuild.state.partition
         self._log.info(
             "windows rebuilt",
             partition=f"{partition.topic}/{partition.number}",
@@ -183,9 +229,10 @@ class Rebuilds:
 class _Rebuild:
     """One partition's, since when, and how many records it has taken."""
 
-    __slots__ = ("began_ns", "records", "state")
+    __slots__ = ("answers_until", "began_ns", "records", "state")
 
     def __init__(self, state: PartitionState, began_ns: int) -> None:
         self.state = state
         self.began_ns = began_ns
         self.records = 0
+        self.answers_until = 0  # where the windows stand: the end of what is answered before the consumer takes over

@@ -193,7 +193,9 @@ def _free(retired: list[object]) -> None:
 
 
 def _tree(config: Config) -> dict[str, Any]:
-    return {**config.model_dump(mode="json"), "models": config.models[0].model_dump(mode="json")}
+    tree = {**config.model_dump(mode="json"), "models": config.models[0].model_dump(mode="json")}
+    del tree["kafka"]["batch_bytes_max"]  # lowered at the start to what the topics take
+    return tree
 
 
 def _differences(running: Any, wanted: Any, key: str = "") -> Iterator[str]:

@@ -26,7 +26,7 @@ class SymbolHomes:
 
     def take_up(self, state: PartitionState) -> None:
         """From now on its windows say whom they meet."""
-        state.windows.newcomers = []
+        state.windows.newcomers = None if state.rebuilding else []  # else they were counted when they came
 
     def look(self, state: PartitionState) -> None:
         """Count those of its newcomers that another partition remembers, too. Once for each poll with records of it."""

@@ -22,6 +22,8 @@ STABLE_TIMEOUT_S = 0.3
 ANSWER_TIMEOUT_S = 1.0
 # Until a question is asked again.
 RETRY_PAUSE_NS = 500_000_000
+# Between looks at a fence that is under way.
+LOOK_PAUSE_NS = 20_000_000
 
 FenceOwner = Callable[[str], None]
 
@@ -66,6 +68,8 @@ class Takeovers:
     def discard(self, partitions: Collection[Partition]) -> None:
         """`partitions` are not ours any more."""
         self._waiting -= set(partitions)
+        if not self._waiting:
+            self._fencing.clear()  # owners fenced once may have come back by the next time
 
     def step(self) -> dict[Partition, Found]:
         """The partitions that can be taken up now; they wait no longer. Raises BrokerError for what will not heal."""
@@ -80,6 +84,7 @@ class Takeovers:
             self._log.warning("not to be taken up yet", partitions=len(self._waiting), error=str(error))
             return {}
         self._waiting -= found.keys()
+        self._due_ns = self._clock.monotonic_ns() + LOOK_PAUSE_NS
         if not self._waiting:
             self._fencing.clear()
         return found
@@ -91,14 +96,23 @@ class Takeovers:
         if not self._in_transactions:
             return set(self._waiting)
         last = self._client.last_committed(self._waiting, ANSWER_TIMEOUT_S)
+        suspects = [p for p in self._waiting if _owner(last[p]) not in (NOBODY, self._own, *self._fencing)]
+        if suspects:  # a commit in nobody's name is answered before it counts
+            try:
+                last |= self._client.committed(suspects, STABLE_TIMEOUT_S)
+            except BrokerError as error:
+                if not error.retriable:
+                    raise
         return {partition for partition in self._waiting if self._is_over(_owner(last[partition]))}
 
     def _is_over(self, owner: str) -> bool:
         if owner in (NOBODY, self._own):
             return True
         fencing = self._fencing.get(owner)
-        if fencing is None or fencing.failed is not None:
+        if fencing is None or (not fencing.is_alive() and not fencing.done):
             if fencing is not None:
+                if fencing.failed is not None and not fencing.failed.retriable:
+                    raise fencing.failed
                 self._log.warning("former owner not fenced, trying again", owner=owner, error=str(fencing.failed))
             self._log.info("fencing the former owner", owner=owner)
             self._fencing[owner] = fencing = _Fencing(self._fence, owner)

@@ -5,7 +5,6 @@ rise to. What is in it is remembered as it was encoded: when it has to be aborte
 one, but for those of partitions that are not ours any more. Windows have moved on meanwhile, and stay as they are.
 """
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
@@ -21,6 +20,8 @@ from tickcast.offers import Offers
 
 # Between two attempts to end a transaction while partitions wait to be given back.
 RETRY_PAUSE_S = 0.1
+# What an attempt may take: acknowledgements, then the commit.
+ROUND_NS = 2_000_000_000
 
 
 class Outgoing(NamedTuple):
@@ -54,7 +55,7 @@ class ExactlyOnce:
         self._interval_ns = config.kafka.commit_interval_ms * 1_000_000
         self._records_max = config.kafka.outstanding_max
         self._bytes_max = config.kafka.outstanding_bytes_max
-        self._drain_timeout_s = config.recovery.drain_timeout_ms / 1_000
+        self._drain_timeout_ns = config.recovery.drain_timeout_ms * 1_000_000
         self._client = client
         self._offers = offers
         self._deliveries = deliveries
@@ -69,7 +70,7 @@ class ExactlyOnce:
         self._ending: dict[Partition, Committed] | None = None  # the offsets to end it with, once that has begun
         self._undecided = False  # asked to commit, and no answer: it may be committed already
         self._claims: dict[Partition, Committed] = {}  # to be committed before anything is answered
-        self._gone: set[Partition] = set()  # dropped since the transaction was opened
+        self._later: list[Outgoing] = []  # came while it was being ended: its offsets do not cover them
         self._void: set[Partition] = set()  # dropped while undecided: if not committed, their offsets count no more
         self._due_ns = 0
 
@@ -82,7 +83,11 @@ class ExactlyOnce:
         self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
     ) -> None:
         """See `Commits`. The record's headers name its source."""
-        self._sent.append(Outgoing(topic, value, key, headers))
+        outgoing = Outgoing(topic, value, key, headers)
+        if self._ending is not None:  # in hand when a rebalance came upon a transaction that could not be ended
+            self._later.append(outgoing)
+            return
+        self._sent.append(outgoing)
         self._sent_bytes += len(value or b"")
         if self._aborting:
             return  # it goes with the others, in the next transaction
@@ -117,12 +122,15 @@ class ExactlyOnce:
         for partition in leaving:
             self._claims.pop(partition, None)
         offsets = {**self._offers.moved(), **self._offers.released(leaving)}
-        for _ in range(math.ceil(self._drain_timeout_s / ANSWER_TIMEOUT_S)):
+        give_up_ns = self._clock.monotonic_ns() + self._drain_timeout_ns
+        while True:
             begun_before = self._ending is not None
             self._end(offsets)
             if not self.busy and not begun_before:
                 return
             if self.busy:
+                if self._clock.monotonic_ns() + ROUND_NS > give_up_ns:
+                    break
                 self._alive()
                 self._clock.sleep(RETRY_PAUSE_S)
         self._log.error("the transaction has not ended in time: these ticks are answered again")
@@ -132,16 +140,13 @@ class ExactlyOnce:
 
         Unless it has been asked for: if it is committed, then with their offsets, before somebody else read these.
         """
-        self._gone.update(partitions)
         for partition in partitions:
             self._claims.pop(partition, None)
+        self._later = [each for each in self._later if each.source not in partitions]
         if self._undecided:
             self._void.update(partitions)
             return
-        if self._ending is not None:
-            self._ending = _without(self._ending, self._gone)
-        if any(each.source in self._gone for each in self._sent):
-            self._aborting = True
+        self._leave_out(partitions)
 
     # -- private
 
@@ -187,8 +192,10 @@ class ExactlyOnce:
             self._instruments.commits.add()
             self._offers.note(self._offers.only_owned(offsets))
         self._open, self._undecided, self._ending = False, False, None
-        self._sent, self._sent_bytes = [], 0
-        self._gone, self._void = set(), set()
+        self._void = set()
+        self._sent, self._later = self._later, []
+        self._sent_bytes = sum(len(each.value or b"") for each in self._sent)
+        self._aborting = bool(self._sent)  # none of it is sent yet: it goes as after an abort
 
     def _start_over(self) -> None:
         """Abort, and send what is still ours to answer again, the same bytes."""
@@ -197,20 +204,30 @@ class ExactlyOnce:
             self._instruments.transactions["aborted"].add()
         self._deliveries.clear()
         self._open, self._aborting = False, False
-        again = [each for each in self._sent if each.source not in self._gone]
-        self._sent, self._sent_bytes, self._gone = [], 0, set()
         batch = self._deliveries.open()
-        for each in again:
-            batch.sent += 1
-            batch.bytes += len(each.value or b"")
-            self.send(each.topic, each.value, each.key, each.headers, batch.on_delivery)
+        batch.sent, batch.bytes = len(self._sent), self._sent_bytes
+        try:
+            for each in self._sent:
+                self._begin()
+                self._client.send(*each, batch.on_delivery)
+        except BrokerError:
+            self._aborting = True  # a part of it must not be committed
+            raise
 
     def _abort_for(self, error: TransactionAbortedError) -> None:
         self._aborting, self._undecided = True, False
-        if self._ending is not None:
-            self._ending = _without(self._ending, self._void)
+        self._leave_out(self._void)
         self._void = set()
         self._log.warning("transaction to be aborted", error=str(error), records=len(self._sent))
+
+    def _leave_out(self, gone: Collection[Partition]) -> None:
+        """Neither offsets nor answers of `gone` may be committed; those that were sent already need an abort."""
+        if self._ending is not None:
+            self._ending = _without(self._ending, gone)
+        kept = [each for each in self._sent if each.source not in gone]
+        if len(kept) < len(self._sent):
+            self._sent, self._aborting = kept, True
+            self._sent_bytes = sum(len(each.value or b"") for each in kept)
 
     def _collect(self) -> None:
         """Raises DeliveryError, or TransactionAbortedError where sending again may help."""
