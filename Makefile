@@ -21,8 +21,8 @@ demo: setup ## the whole job on this machine; TICKS=file.csv.gz FAMILY=stacked|a
 	@$(BIN)/tickcast demo $(if $(TICKS),--ticks "$(TICKS)") $(if $(FAMILY),--family $(FAMILY)) \
 		$(if $(DURATION_S),--duration-s $(DURATION_S)) $(if $(RATE),--rate $(RATE))
 
-test: setup ## all tests, on the real broker too
-	$(BIN)/python -m pytest
+test: setup ## all tests, on the real broker too; JOBS=3 side by side, each with a broker of its own
+	$(BIN)/python -m pytest -n $(or $(JOBS),3) --dist loadfile
 
 test-quick: setup ## the tests that need no broker, in under a minute
 	$(BIN)/python -m pytest -m 'not broker and not slow'

@@ -36,7 +36,8 @@ def _client(clock: ManualClock) -> BenchClient:
     fill = Fill(FILL_TICKS, iter([_message(number) for number in range(FILL_TICKS)]))
     client = BenchClient(clock, fill, spin_ns=0)
     client.subscribe(["ticks"], Listener(client))
-    assert [record.offset for record in client.poll(0.1, 100)] == [0, 1, 2]
+    assert client.poll(0.1, 100) == []
+    assert [record.offset for record in client.open_reader().poll(0.0, 100)] == [0, 1, 2]
     assert client.filled
     return client
 
@@ -64,9 +65,9 @@ def test_the_fill_lies_before_where_the_group_starts():
 
 def test_a_fill_that_would_not_be_read_back_whole_is_refused():
     client = BenchClient(ManualClock(), Fill(FILL_TICKS, iter([])))
-    client.seek(PARTITION, 0)
+    client.seek(PARTITION, FILL_TICKS)
     with pytest.raises(ValueError, match="replay_records_max"):
-        client.seek(PARTITION, 1)
+        client.open_reader().assign(PARTITION, 1)
 
 
 def test_a_poll_waits_for_the_next_tick_and_gives_all_that_are_due_by_then():

@@ -97,7 +97,7 @@ def test_what_is_missing_or_doubled_is_an_exit_status(
 ) -> None:
     found = {"kafka-python": Found([paced(1.0)], [echo], [], [account])}
     facts = {"load_1m": 0.0}
-    monkeypatch.setattr(command.report, "facts", lambda settings, delivery: facts)
+    monkeypatch.setattr(command.report, "facts", lambda settings: facts)
     monkeypatch.setattr(command.report, "fact_lines", lambda facts: [])
     monkeypatch.setattr(command.bench, "run", lambda settings: found)
     with pytest.raises(SystemExit) as ended:

@@ -22,6 +22,7 @@ from tickcast.broker import Broker
 from tickcast.clients import CLIENTS, Partition
 from tickcast.commit_note import CommitNote
 from tickcast.config import FAULT_VARIABLE
+from tickcast.kafka_python_settings import opened
 
 TICKS = 3_000
 COMMITTED = 2_000
@@ -40,8 +41,9 @@ COMPACTED = {
 
 @contextmanager
 def consumer_of(job: Job) -> Iterator[kafka.KafkaConsumer]:
-    consumer = kafka.KafkaConsumer(bootstrap_servers=job.bootstrap_servers, group_id=f"group-of-{job.output_topic}")
-    with closing(consumer):
+    group_id = f"group-of-{job.output_topic}"
+    settings = {"bootstrap_servers": job.bootstrap_servers, "group_id": group_id, "enable_auto_commit": False}
+    with closing(opened(kafka.KafkaConsumer, settings)) as consumer:
         consumer.assign([TopicPartition(job.input_topic, 0)])
         yield consumer
 
@@ -54,7 +56,7 @@ def commit(job: Job, offset: int, metadata: str = "") -> None:
 
 def delete_before(job: Job, offset: int) -> None:
     """As retention does."""
-    with closing(KafkaAdminClient(bootstrap_servers=job.bootstrap_servers)) as admin:
+    with opened(KafkaAdminClient, {"bootstrap_servers": job.bootstrap_servers}) as admin:
         admin.delete_records({TopicPartition(job.input_topic, 0): offset})
 
 

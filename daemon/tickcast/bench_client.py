@@ -84,6 +84,24 @@ class BenchClient:
         """Whether the whole fill was handed out."""
         return self._filled == self._fill.ticks
 
+    def open_reader(self) -> "BenchReader":
+        """What the fill is read back with."""
+        return BenchReader(self)
+
+    def read_back(self, records_max: int) -> list[Record]:
+        """The next ticks of the fill."""
+        records = [
+            Record(PARTITION, offset, message.event_time_ns // 1_000_000, message.key, message.value, ())
+            for offset, message in enumerate(islice(self._fill.messages, records_max), self._filled)
+        ]
+        self._filled += len(records)
+        return records
+
+    @property
+    def read_so_far(self) -> int:
+        """Ticks of the fill handed out."""
+        return self._filled
+
     @property
     def exhausted(self) -> bool:
         """Whether every tick scheduled was handed out."""
@@ -138,8 +156,6 @@ class BenchClient:
         if self._paused:
             self._clock.sleep(timeout_s)
             return []
-        if not self.filled:
-            return self._read_back(records_max)
         return self._read_due(timeout_s, records_max)
 
     def assignment(self) -> frozenset[Partition]:
@@ -147,9 +163,8 @@ class BenchClient:
         return frozenset([PARTITION])
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """See `Client`. A bench replays all of its fill, or it would not know what it measures."""
-        if offset:
-            raise ValueError(f"reads back from {offset}: the fill is longer than `recovery.replay_records_max`")
+        """See `Client`. What is answered begins where the fill ends."""
+        assert offset == self._fill.ticks
 
     def pause(self, partitions: Collection[Partition]) -> None:
         """See `Client`."""
@@ -232,14 +247,6 @@ class BenchClient:
         for on_delivery in waiting:
             on_delivery(None)
 
-    def _read_back(self, records_max: int) -> list[Record]:
-        records = [
-            Record(PARTITION, offset, message.event_time_ns // 1_000_000, message.key, message.value, ())
-            for offset, message in enumerate(islice(self._fill.messages, records_max), self._filled)
-        ]
-        self._filled += len(records)
-        return records
-
     def _read_due(self, timeout_s: float, records_max: int) -> list[Record]:
         first, now_ns = self._next, self._monotonic_ns()
         if self.exhausted or (self._one_by_one and not self.idle):
@@ -253,3 +260,29 @@ class BenchClient:
         if records:
             self.polls.append(Poll(first, len(records), self._monotonic_ns()))
         return records
+
+
+class BenchReader:
+    """Reads a client's fill back; fulfils `clients.Reader`."""
+
+    def __init__(self, client: BenchClient) -> None:
+        self._client = client
+
+    def assign(self, partition: Partition, offset: int) -> None:
+        """See `Reader`. A bench replays all of its fill, or it would not know what it measures."""
+        if offset:
+            raise ValueError(f"reads back from {offset}: the fill is longer than `recovery.replay_records_max`")
+
+    def drop(self, partition: Partition) -> None:
+        """See `Reader`."""
+
+    def poll(self, timeout_s: float, records_max: int) -> list[Record]:
+        """See `Reader`."""
+        return self._client.read_back(records_max)
+
+    def reached(self, partition: Partition) -> int:
+        """See `Reader`."""
+        return self._client.read_so_far
+
+    def close(self) -> None:
+        """See `Reader`."""

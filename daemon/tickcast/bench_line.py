@@ -75,7 +75,9 @@ class Line:
         self._client = BenchClient(clock, self._fill)
         config = _config(bundle, inference, self._fill.ticks, sequence)
         ready = model.around(self._engine, config)
-        assembly = Assembly(config, ready, self._client, self._board, clock, _nothing)
+        assembly = Assembly(
+            config, ready, self._client, self._board, clock, _nothing, open_reader=self._client.open_reader
+        )
         self._pipeline, self._ownership = assembly.pipeline, assembly.ownership
 
     def fill(self) -> int:

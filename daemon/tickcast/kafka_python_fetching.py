@@ -47,6 +47,18 @@ class Fetching:
         self._disturbed = bool(batches)
         return dict(batches)
 
+    def held(self, records_max: int) -> dict[TopicPartition, list[Any]]:
+        """At most `records_max` records of what was fetched already: no round trip to the event loop, and no new fetch.
+
+        For partitions of which none is ever paused.
+        """
+        fetcher = self._fetcher
+        if not fetcher._completed_fetches and not fetcher._next_partition_records:
+            return {}
+        self._disturbed = True
+        batches, _ = fetcher.fetched_records(records_max)
+        return dict(batches)
+
     def _nothing_happened(self) -> bool:
         """Whether all that was on its way still is: a look is then free of the two round trips to the event loop."""
         fetcher = self._fetcher

@@ -52,7 +52,7 @@ class KafkaPythonReader:
         if not self._partitions:
             return []
         try:
-            batches = self._fetching.take(timeout_s, records_max)
+            batches = self._fetching.held(records_max) or self._fetching.take(timeout_s, records_max)
         except (errors.OffsetOutOfRangeError, errors.LogTruncationError) as error:
             raise OffsetOutOfRangeError(f"read back: {error}") from error
         except errors.KafkaError as error:

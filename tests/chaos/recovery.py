@@ -7,22 +7,18 @@ other's, and while it answers what came for them meanwhile. Ends with a table, i
 """
 
 import argparse
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 
 import msgspec
-import numpy as np
 import psutil
 from daemons import DaemonProcess, Job, wait_until
 from rich.console import Console
@@ -32,7 +28,8 @@ from tickcast.broker import Broker
 from tickcast.clients import CLIENTS, Partition
 from tickcast.tick_columns import BOOK_COLUMNS
 
-from chaos import report
+from chaos import recovery_figures
+from chaos.recovery_figures import Restart, Takeover, span
 from chaos.topics import Topics
 
 WINDOW = 64
@@ -41,13 +38,13 @@ FAMILY = "additive"
 # Event times of the head lie so close that no symbol is silent for long; the rules know no gap all the same.
 HEAD_RATE = 20_000.0
 PATIENCE_S = 300.0
+SETTLING_S = 5.0
 BEFORE_S = 15.0
 AFTER_S = 5.0
 SESSION_MS = 6_000
 COMMIT_INTERVAL_MS = 1_000  # the default; tests have others
 # Between two looks at a daemon's log: who measures must not be what is measured.
 LOOK_INTERVAL_S = 0.5
-MILLISECOND = 1e6  # ns
 
 
 @dataclass(frozen=True)
@@ -60,65 +57,19 @@ class Plan:
     rate: float  # ticks a second, of the takeover
     restarts: int
     takeovers: int
-
-
-@dataclass(frozen=True)
-class Restart:
-    """Of one restart: seconds since its start, and of the processor's until the windows stood."""
-
-    ready_s: float
-    rebuilt_s: float
-    forecast_s: float
-    replayed: int
-    processor_s: float
-    load: float
-
-
-@dataclass(frozen=True)
-class Span:
-    """What the survivor's own ticks took in a span of time, from their Kafka timestamp until the forecast was sent."""
-
-    seconds: float
-    ticks: int
-    p50_ms: float
-    p99_ms: float
-    most_ms: float
-    received_p99_ms: float  # until it was polled; the rest is answering
-
-
-@dataclass(frozen=True)
-class Takeover:
-    """Of one takeover."""
-
-    before: Span
-    rebuilding: Span
-    after: Span
-    replayed: int
-    taken_up_s: float  # since the kill
-    load: float
-
-    @property
-    def ratio(self) -> float:
-        """By how much the p99 of the partitions that nothing happened to rose."""
-        return self.rebuilding.p99_ms / self.before.p99_ms
+    before_s: float = BEFORE_S
+    after_s: float = AFTER_S
 
 
 class Site:
     """A broker with all the ticks, and the daemons on it."""
 
-    def __init__(self, broker: Broker, folder: Path, plan: Plan) -> None:
+    def __init__(self, broker: Broker, bundle: Path, folder: Path, plan: Plan) -> None:
         self.plan = plan
         self.topics = Topics(broker.bootstrap_servers)
-        bundle = folder / FAMILY
         self.job = Job(broker.bootstrap_servers, "ticks", "forecasts", "dead-letters", bundle, folder)
         for topic in (self.job.input_topic, self.job.output_topic, self.job.dead_letter_topic):
             broker.create_topic(topic, PARTITIONS)
-        subprocess.run(
-            [sys.executable, "-m", "chaos.recovery", "--make-bundle", str(folder)],
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            check=True,
-            capture_output=True,
-        )
 
     def daemon(self, name: str = "daemon") -> DaemonProcess:
         """Start one."""
@@ -165,13 +116,21 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix="tickcast-recovery-"))
         console.print(f"{plan}; logs: {folder}")
         with ExitStack() as stack:
-            site = Site(stack.enter_context(Broker(data=folder / "broker")), folder, plan)
+            site = Site(stack.enter_context(Broker(data=folder / "broker")), _bundle(folder), folder, plan)
             assert site.send(plan.ticks).wait(PATIENCE_S) == 0
             restarts = _restarts(site, stack, console)
             takeovers = _takeovers(site, stack, console)
         found[client] = restarts, takeovers
-    _write(found, asked)
-    console.print(_tables(found))
+    facts = {
+        "symbols": asked.symbols,
+        "window": WINDOW,
+        "partitions": PARTITIONS,
+        "ticks/s of takeovers": asked.rate,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "cpu": f"{bench_machine.cores()} of {bench_machine.cpu_model()}",
+    }
+    recovery_figures.write(found, facts)
+    console.print(recovery_figures.tables(found))
     return 0
 
 
@@ -235,15 +194,15 @@ def takeover(site: Site, survivor: DaemonProcess, stack: ExitStack) -> Takeover:
     wait_until(lambda: len(survivor.owned()) == len(other.owned()) == PARTITIONS // 2, "shared", PATIENCE_S)
     _wait_rebuilt(other, PARTITIONS // 2)
     own = {Partition(topic, int(number)).number for topic, _, number in (p.rpartition("/") for p in survivor.owned())}
-    market = site.send(int(site.plan.rate * (BEFORE_S + AFTER_S + PATIENCE_S)), paced=True)
+    market = site.send(int(site.plan.rate * (site.plan.before_s + site.plan.after_s + PATIENCE_S)), paced=True)
     stack.callback(market.kill)
-    settled = time.time_ns() + int(5e9)
-    time.sleep(5.0 + BEFORE_S)
+    settled = time.time_ns() + int(SETTLING_S * 1e9)
+    time.sleep(SETTLING_S + site.plan.before_s)
     rebuilt_before = len(survivor.events("windows rebuilt"))
     killed_ns = time.time_ns()
     other.kill()
     rebuilt = _wait_rebuilt(survivor, rebuilt_before + PARTITIONS // 2)[rebuilt_before:]
-    time.sleep(AFTER_S)
+    time.sleep(site.plan.after_s)
     market.kill()
     market.wait()
     site.wait_committed()
@@ -251,23 +210,12 @@ def takeover(site: Site, survivor: DaemonProcess, stack: ExitStack) -> Takeover:
     ended_ns = _time_ns(rebuilt[-1])
     sent = [f for f in _forecasts(site, settled) if f.partition in own]
     return Takeover(
-        before=_span(sent, settled, killed_ns),
-        rebuilding=_span(sent, began_ns, ended_ns),
-        after=_span(sent, ended_ns, ended_ns + int(AFTER_S * 1e9)),
+        before=span(sent, settled, killed_ns),
+        rebuilding=span(sent, began_ns, ended_ns),
+        after=span(sent, ended_ns, ended_ns + int(site.plan.after_s * 1e9)),
         replayed=sum(each["records"] for each in rebuilt),
         taken_up_s=(began_ns - killed_ns) / 1e9,
         load=round(bench_machine.load(), 1),
-    )
-
-
-def _span(sent: Sequence[records.Forecast], first_ns: int, end_ns: int) -> Span:
-    """Of the ticks written in that time."""
-    inside = [f for f in sent if first_ns <= f.tick_time_ns < end_ns]
-    took_ns = [f.sent_time_ns - f.tick_time_ns for f in inside] or [np.nan]
-    waited_ns = [f.received_time_ns - f.tick_time_ns for f in inside] or [np.nan]
-    p50, p99, most = (float(each) for each in np.percentile(took_ns, [50, 99, 100]) / MILLISECOND)
-    return Span(
-        (end_ns - first_ns) / 1e9, len(inside), p50, p99, most, float(np.percentile(waited_ns, 99) / MILLISECOND)
     )
 
 
@@ -291,6 +239,14 @@ def _time_ns(event: dict[str, object]) -> int:
     return round(datetime.fromisoformat(str(event["time"])).timestamp() * 1_000) * 1_000_000
 
 
+def _bundle(folder: Path) -> Path:
+    """Made by a process of its own, with which TensorFlow's memory goes."""
+    command = [sys.executable, "-m", "chaos.recovery", "--make-bundle", str(folder)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    return folder / FAMILY
+
+
 def _make_bundle(folder: Path) -> None:
     """`chaos.model` makes one whose rules know gaps; here the head lies minutes before the rest."""
     from exported import export
@@ -308,56 +264,6 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--takeovers", type=int, default=3)
     parser.add_argument("--make-bundle", default="", help=argparse.SUPPRESS)
     return parser.parse_args()
-
-
-def _write(found: dict[str, tuple[list[Restart], list[Takeover]]], asked: argparse.Namespace) -> None:
-    facts = {
-        "symbols": asked.symbols,
-        "window": WINDOW,
-        "partitions": PARTITIONS,
-        "takeover ticks/s": asked.rate,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "cpu": f"{bench_machine.cores()} of {bench_machine.cpu_model()}",
-    }
-    runs = {
-        client: {"restarts": [asdict(each) for each in restarts], "takeovers": [asdict(each) for each in takeovers]}
-        for client, (restarts, takeovers) in found.items()
-    }
-    report.RESULTS.mkdir(exist_ok=True)
-    document = json.dumps({"facts": facts, "runs": runs}, indent=1)
-    (report.RESULTS / "recovery.json").write_text(document + "\n", "utf-8")
-    told = "; ".join(f"{key} {value}" for key, value in facts.items())
-    (report.RESULTS / "recovery.md").write_text(f"{told}.\n\n{_tables(found)}\n", "utf-8")
-
-
-def _tables(found: dict[str, tuple[list[Restart], list[Takeover]]]) -> str:
-    """Medians, of a restart and of a takeover, a line for each client."""
-    lines = [
-        "| restart | ticks replayed | ready, s | windows rebuilt, s | first forecast, s | processor, s | load |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for client, (restarts, _) in found.items():
-        if restarts:
-            cells = [median([getattr(each, name) for each in restarts]) for name in Restart.__dataclass_fields__]
-            ready_s, rebuilt_s, forecast_s, replayed, processor_s, load = cells
-            lines.append(
-                f"| {client} | {replayed:,.0f} | {ready_s:.2f} | {rebuilt_s:.2f} | {forecast_s:.2f} | "
-                f"{processor_s:.2f} | {load:.1f} |"
-            )
-    lines += [
-        "",
-        "| takeover: own ticks | ticks replayed | seconds of it | p50 / p99 before, ms | p50 / p99 meanwhile, ms | "
-        "p99 ratio | p50 / p99 of the 5 s after, ms | load |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for client, (_, takeovers) in found.items():
-        for each in sorted(takeovers, key=lambda one: one.ratio):
-            spans = [f"{span.p50_ms:.1f} / {span.p99_ms:.1f}" for span in (each.before, each.rebuilding, each.after)]
-            lines.append(
-                f"| {client} | {each.replayed:,} | {each.rebuilding.seconds:.1f} | {spans[0]} | {spans[1]} | "
-                f"{each.ratio:.2f} | {spans[2]} | {each.load:.1f} |"
-            )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
