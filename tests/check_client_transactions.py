@@ -405,3 +405,17 @@ def check_nothing_is_sure_of_a_cluster_that_is_silent(bench: Bench) -> None:
         with pytest.raises(BrokerError):
             connect(config, "nobody")
     assert client.last_committed([partition], ANSWER_TIMEOUT_S) == {partition: None}
+
+
+def check_records_of_an_open_transaction_lie_between_the_end_and_the_high_watermark(bench: Bench) -> None:
+    topic = bench.topic()
+    writer = client_of(bench, "writer")
+    transact(writer, topic, b"seen")
+    reader = bench.joined(topic)
+    (partition,) = reader.client.assignment()
+    writer.begin_transaction()
+    send(writer, topic, b"held", b"back")
+    end = reader.client.end_offsets([partition], ANSWER_TIMEOUT_S)[partition]
+
+    until(lambda: reader.client.high_watermarks([partition]).get(partition, 0) == end + 2, reader)
+    writer.abort_transaction(ANSWER_TIMEOUT_S)
