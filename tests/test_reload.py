@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -389,7 +390,7 @@ class Desk:
         self.loaded: list[Config] = []
         self.gate = threading.Event()
         self.gate.set()
-        monkeypatch.setattr(reload.manifest, "read", lambda folder: (None, self.sha256))
+        monkeypatch.setattr(reload, "load_bundle", lambda folder: SimpleNamespace(sha256=self.sha256))
         monkeypatch.setattr(reload.model, "load", self._load)
         self.reloads = Reloads(
             self.config,

@@ -265,7 +265,10 @@ class ConfluentClient:
             self._log.warning("poll failed, trying again", error=error.str())
 
     def _ousted(self) -> BrokerError:
-        return OwnershipLostError(f"another process is in the group as {self._instance_id!r}")
+        return OwnershipLostError(
+            f"another process is in the group as {self._instance_id!r}: "
+            "give each daemon of a group its own `name` (or `kafka.instance_id`)"
+        )
 
     def _out_of_range(self, partition: Partition, position: int | None) -> BrokerError:
         held = self.offset_range([partition], RANGE_TIMEOUT_S)[partition]

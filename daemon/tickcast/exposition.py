@@ -75,10 +75,10 @@ class Health:
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Ready: alive, and the loop says so; with the loop's own account of its state."""
         live, answer = self.live()
-        ready = live and self._reader.ready()
+        ready, detail = live and self._reader.ready(), self._reader.detail()
         if live and not ready:
-            answer["reason"] = "the loop is not ready"
-        return ready, {"ready": ready, **answer, "detail": self._reader.detail()}
+            answer["reason"] = ": ".join(["the loop is not ready", *([detail["status"]] if "status" in detail else [])])
+        return ready, {"ready": ready, **answer, "detail": detail}
 
 
 class Server(ThreadingHTTPServer):

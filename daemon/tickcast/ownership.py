@@ -58,6 +58,8 @@ class Ownership:
         self._windows_dropped = windows_dropped
         self.homes = SymbolHomes(self.states, instruments.symbols_doubled)
         self._gauges: dict[Partition, PartitionGauges] = {}
+        # To be asked about while nothing is owned: who lost all partitions with the cluster should know why.
+        self._some_partition = Partition(config.kafka.input_topics[0], 0)
 
     # -- RebalanceListener
 
@@ -108,7 +110,7 @@ class Ownership:
         """Update the partitions' gauges; whether the cluster answered. Asks for the partitions' ends: a round trip."""
         answered = True
         try:
-            ends = self._client.end_offsets(self.states, ANSWER_TIMEOUT_S) if self.states else {}
+            ends = self._client.end_offsets(self.states or [self._some_partition], ANSWER_TIMEOUT_S)
         except BrokerError as error:  # the gauges keep their last values; the poll will tell if it lasts
             self._log.warning("end offsets not known", error=str(error))
             ends, answered = {}, False

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
-from tickcast import heap, log, manifest, model
+from tickcast import heap, log, model
 from tickcast.assembly import Assembly
 from tickcast.board import Board
+from tickcast.bundle import load as load_bundle
 from tickcast.bundle_watch import BundleWatch
 from tickcast.clock import Clock
 from tickcast.config import Config
@@ -180,7 +181,7 @@ def load(running: Config, read: Callable[[], Config], answering: Model, watch: B
     config = running.model_copy(update={"models": (running.models[0].model_copy(update=bundle),)})
     ignored = list(_differences(_tree(config), _tree(wanted)))
     watch.follow(config.models[0].bundle)
-    if manifest.read(config.models[0].bundle)[1] == answering.sha256:
+    if load_bundle(config.models[0].bundle).sha256 == answering.sha256:  # whole: a restart would load it
         return Loaded(config, ignored, None)
     # Not another provider under way, which `auto` would take where a GPU cannot hold two bundles at once.
     inference = config.inference.model_copy(update={"provider": answering.engine.provider})

@@ -156,7 +156,8 @@ def _die_with_parent(parent_pid: int) -> None:
 
 
 def _report(link: socket.socket, report: dict[str, Any]) -> None:
-    link.sendall(json.dumps(report).encode() + b"\n")
+    with contextlib.suppress(BrokenPipeError):  # the parent has ended meanwhile, and said why
+        link.sendall(json.dumps(report).encode() + b"\n")
 
 
 def _reported_port(link: socket.socket, config: "HttpConfig") -> int:

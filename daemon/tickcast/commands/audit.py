@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +20,8 @@ from tickcast.config import Config
 from tickcast.manifest import Manifest
 from tickcast.topic_reader import TopicReader
 
+# Where nobody looks at a terminal, nothing need be cut.
+PIPED_WIDTH = 200
 # Field of an account -> heading; short, for a terminal of 80 columns.
 COLUMNS = {
     "ticks": "ticks",
@@ -54,7 +57,8 @@ def audit(
             json.dumps({"total": whole.as_dict(), "partitions": {_name(p): a.as_dict() for p, a in accounts.items()}})
         )
     else:
-        Console().print(_table(accounts, whole))
+        console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+        console.print(_table(accounts, whole))
     if not whole.adds_up:
         raise typer.Exit(1)
 
