@@ -22,6 +22,7 @@ from tickcast.broker import Broker
 from tickcast.clients import CLIENTS, Partition
 from tickcast.commit_note import CommitNote
 from tickcast.config import FAULT_VARIABLE
+from tickcast.kafka_python_offsets import END_OF_TEXT
 from tickcast.kafka_python_settings import opened
 
 TICKS = 3_000
@@ -49,9 +50,10 @@ def consumer_of(job: Job) -> Iterator[kafka.KafkaConsumer]:
 
 
 def commit(job: Job, offset: int, metadata: str = "") -> None:
-    """As whoever was in the group before."""
+    """As whoever was in the group before; with the end that librdkafka, which reads it, would go on without."""
+    ended = metadata and metadata + END_OF_TEXT
     with consumer_of(job) as consumer:
-        consumer.commit({TopicPartition(job.input_topic, 0): OffsetAndMetadata(offset, metadata, -1)})
+        consumer.commit({TopicPartition(job.input_topic, 0): OffsetAndMetadata(offset, ended, -1)})
 
 
 def delete_before(job: Job, offset: int) -> None:
