@@ -130,3 +130,20 @@ def test_what_a_writer_s_open_transaction_holds_back_is_a_metric_and_no_stall(de
     desk.turn(2 * STALL_TIMEOUT_S)
     assert desk.line.value("tickcast_unstable_records", "ticks", "0") == 7
     assert desk.ready
+
+
+def test_the_status_says_how_it_gets_on(desk: Desk) -> None:
+    desk.client.acknowledge_on_flush()
+    desk.turn()
+    desk.line.board.histogram("tickcast_received_to_handed_seconds").observe([0.0004] * 20)
+    for tick in range(10, 1_510):
+        desk.append(tick)
+    desk.line.turn()
+    desk.pulse.turn("reload: x 2 answers")
+    assert desk.status == ("1 partition, 1 symbol, 512 ticks/s, lag 988, p99 under 500 us; reload: x 2 answers")
+
+
+def test_a_status_without_forecasts_has_no_latency(desk: Desk) -> None:
+    desk.client.acknowledge_on_flush()
+    desk.turn(3)
+    assert desk.status == "1 partition, 1 symbol, 0 ticks/s, lag 0"

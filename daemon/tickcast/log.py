@@ -1,4 +1,4 @@
-"""The log: one line per event on standard error, JSON for machines, text for a terminal.
+"""The log: one event at a time, as fields where the journal listens, else as a line on standard error.
 
 structlog with keyword values (`log.info("assigned", partitions=3)`): nothing is formatted for a level that is not
 written. What libraries say through the standard library's logging comes out the same way, from warning on.
@@ -16,24 +16,36 @@ from structlog.typing import EventDict, FilteringBoundLogger
 
 from tickcast.clock import Clock
 from tickcast.config import LogConfig
+from tickcast.journal import Journal
 
 # kafka-python tells every fetch and heartbeat at lower levels.
 LIBRARY_LEVEL = logging.WARNING
+# A journal that did not take an event is left alone for so long: each try may take a while.
+JOURNAL_PAUSE_NS = 10_000_000_000
+JOURNAL_IDENTIFIER = "tickcast"
+FIELD_PREFIX = "TICKCAST_"
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+# Of syslog(3), as the journal has them.
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 Processor = Callable[[object, str, EventDict], EventDict]
 
 
-def configure(config: LogConfig, clock: Clock, stream: TextIO = sys.stderr) -> None:
-    """Set up the process's log. Called once, at the start; `get` before it gives structlog's own defaults."""
+def configure(config: LogConfig, clock: Clock, stream: TextIO = sys.stderr, journal: Journal | None = None) -> None:
+    """Set up the process's log. Called once, at the start; `get` before it gives structlog's own defaults.
+
+    `journal`: where events go as fields, unless a format was asked for.
+    """
     json_wanted = config.format == "json" or (config.format == "auto" and not stream.isatty())
+    journal = journal if config.format == "auto" else None
     level = _LEVELS[config.level]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             _timestamper(clock),
             structlog.processors.format_exc_info,
+            *([] if journal is None else [_ToJournal(journal, clock)]),
             structlog.processors.JSONRenderer() if json_wanted else _render_text,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -56,6 +68,39 @@ class _LibraryHandler(logging.Handler):
         get(record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)
 
 
+class _ToJournal:
+    """Sends events to the journal; one that it does not take goes on to standard error, as text, with the reason."""
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._refused = ""  # why it did not take the last one
+        self._retry_ns = 0
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        if self._refused and self._clock.monotonic_ns() < self._retry_ns:
+            return event
+        try:
+            self._journal.send(_fields(event))
+        except OSError as error:
+            self._retry_ns = self._clock.monotonic_ns() + JOURNAL_PAUSE_NS
+            first, self._refused = not self._refused, str(error)
+            return {**event, "journal": f"does not take entries: {error}"} if first else event
+        self._refused = ""
+        raise structlog.DropEvent
+
+
+def _fields(event: EventDict) -> dict[str, object]:
+    """What the journal keeps of an event. Its time the journal knows; everything else can be looked for by its key."""
+    keys = {key: value for key, value in event.items() if key not in ("time", "level")}
+    return {
+        "MESSAGE": _message(event),
+        "PRIORITY": _PRIORITIES[event["level"]],
+        "SYSLOG_IDENTIFIER": JOURNAL_IDENTIFIER,
+        **{f"{FIELD_PREFIX}{key}": value for key, value in keys.items()},
+    }
+
+
 def _timestamper(clock: Clock) -> Processor:
     def stamp(_logger: object, _method: str, event: EventDict) -> EventDict:
         time = datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC).isoformat(timespec="milliseconds")
@@ -66,8 +111,21 @@ def _timestamper(clock: Clock) -> Processor:
 
 def _render_text(_logger: object, _method: str, event: EventDict) -> str:
     """`TIME LEVEL component: event key=value ...`, on one line whatever the values hold."""
-    head = f"{event.pop('time')} {event.pop('level'):<7} {event.pop('component', '-')}: {_one_line(event.pop('event'))}"
-    return " ".join([head, *(f"{key}={_quoted(value)}" for key, value in event.items())])
+    return f"{event['time']} {event['level']:<7} {_line(event)}"
+
+
+def _message(event: EventDict) -> str:
+    """For people: a traceback stands below the line, as it is."""
+    below = event.get("exception")
+    line = _line({key: value for key, value in event.items() if key != "exception"})
+    return f"{line}\n{below}" if below else line
+
+
+def _line(event: EventDict) -> str:
+    """`component: event key=value ...`."""
+    head = f"{event.get('component', '-')}: {_one_line(event['event'])}"
+    rest = {key: value for key, value in event.items() if key not in ("time", "level", "component", "event")}
+    return " ".join([head, *(f"{key}={_quoted(value)}" for key, value in rest.items())])
 
 
 def _one_line(value: object) -> str:

@@ -7,7 +7,9 @@ from tickcast.config import Config
 from tickcast.errors import StalledError
 from tickcast.notify import Notifier
 from tickcast.ownership import Ownership
+from tickcast.pace import Pace
 from tickcast.pipeline import Pipeline
+from tickcast.schema_waits import SchemaGate
 from tickcast.sidecar import Sidecar
 from tickcast.stalls import Stalls
 
@@ -35,8 +37,9 @@ class Pulse:
         ownership: Ownership,
         clock: Clock,
         started_ns: int,
+        schemas: SchemaGate | None = None,
     ) -> None:
-        """`started_ns`: when the process began, on the monotonic clock."""
+        """`started_ns`: when the process began, on the monotonic clock; `schemas`: where records wait for theirs."""
         self.ready = False  # whether the supervisor was told so, which it is once
         self._board = board
         self._notifier = notifier
@@ -45,6 +48,8 @@ class Pulse:
         self._ownership = ownership
         self._clock = clock
         self._started_ns = started_ns
+        self._schemas = schemas
+        self._pace = Pace(board, config.kafka.input_topics, clock.monotonic_ns())
         self._stalls = Stalls(config.health.stall_timeout_s)
         self._log = log.get("pulse")
         self._due_ns = 0
@@ -63,7 +68,7 @@ class Pulse:
         self._due_ns = now_ns + INTERVAL_NS
         self._sidecar.check()
         answered = self._ownership.measure()
-        paused = self._pipeline.paused_ns(now_ns) > 0
+        paused = self._pipeline.paused_ns(now_ns) > 0 or self._waiting_ns(now_ns) > 0
         try:
             self._stalls.look(self._ownership.states, exempt=paused or not answered, now_ns=now_ns)
         except StalledError:
@@ -88,10 +93,16 @@ class Pulse:
             return f"{self._ownership.pending} partitions cannot be taken up"
         if self._pipeline.paused_ns(now_ns) >= PAUSED_MAX_NS:
             return f"consuming is paused: {self._pipeline.pause_reason}"
+        if self._schemas is not None and self._waiting_ns(now_ns) >= PAUSED_MAX_NS:
+            return f"ticks wait for their schema: {self._schemas.reason}"
         return ""
 
+    def _waiting_ns(self, now_ns: int) -> int:
+        """For how long ticks have waited for their schema."""
+        return 0 if self._schemas is None else self._schemas.waiting_ns(now_ns)
+
     def _say(self, hindrance: str, remark: str, becomes_ready: bool, now_ns: int) -> None:
-        status = "; ".join(filter(None, (hindrance, _status(self._ownership), remark)))
+        status = "; ".join(filter(None, (hindrance, _status(self._ownership, self._pace, now_ns), remark)))
         self._board.set_detail({"status": status, "partitions": _positions(self._ownership)})
         self.ready = self.ready or becomes_ready
         self._board.set_ready(self.ready and not hindrance)
@@ -106,15 +117,24 @@ class Pulse:
             self._notifier.status(status)
 
 
-def _status(ownership: Ownership) -> str:
+def _status(ownership: Ownership, pace: Pace, now_ns: int) -> str:
+    """`2 partitions, 64 symbols, 1,204 ticks/s, lag 0, p99 under 300 us`."""
     states = ownership.states.values()
     rebuilding = sum(max(state.publish_from - state.position, 0) for state in states)
     lag = sum(max(state.end - state.position, 0) for state in states)
     symbols = sum(len(state.windows) for state in states)
-    pending = f", {ownership.pending} not taken up yet" if ownership.pending else ""
+    rate, latency = pace.look(now_ns)
+    partitions = _counted(len(states), "partition")
+    pending = f"{ownership.pending} not taken up yet" if ownership.pending else ""
     if rebuilding:
-        return f"rebuilding windows, {rebuilding} records to go; {len(states)} partitions{pending}"
-    return f"{len(states)} partitions{pending}, {symbols} symbols, lag {lag}"
+        parts = [f"rebuilding windows, {rebuilding:,} records to go", partitions, pending]
+    else:
+        parts = [partitions, pending, _counted(symbols, "symbol"), rate, f"lag {lag:,}", latency]
+    return ", ".join(filter(None, parts))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _positions(ownership: Ownership) -> dict[str, dict[str, int | bool]]:
