@@ -11,13 +11,14 @@ from tickcast.board_reader import BoardReader
 from tickcast.config import Config
 from tickcast.model import Model
 from tickcast.takeovers import FenceOwner
+from tickcast.tape import Tape
 from toy_carried import ToyCarried
 from toy_engine import ToyEngine
 
 
 def model_of(config: Config, engine: ToyEngine, carried: ToyCarried | None = None) -> Model:
     """What a reload would have loaded."""
-    return Model(engine, carried, codec.decoder(config.input, engine.bundle.manifest.record_columns))  # type: ignore[arg-type]
+    return Model(engine, carried, codec.decoder(config.input, engine.bundle.manifest.record_columns), ())  # type: ignore[arg-type]
 
 
 def config_with(**sections: Any) -> Config:
@@ -56,6 +57,7 @@ class Line:
         self.config = config
         self.client = client
         self.board = Board.create(self.clock)
+        self.tape = Tape.create()
         self.fenced: list[str] = []
         self.readers: list[MemoryReader] = []
         self._read_at_once = config.kafka.poll_records_max  # whatever the machine: tests choose it
@@ -64,6 +66,7 @@ class Line:
             model_of(config, engine, carried),
             client,
             self.board,
+            self.tape,
             self.clock,
             lambda: None,
             fence=fence or self.fenced.append,
@@ -93,5 +96,6 @@ class Line:
         return next(s.values[0] for s in samples if (s.metric.name, s.labels) == (metric, labels))
 
     def close(self) -> None:
-        """Let go of the board."""
+        """Let go of the shared memory."""
         self.board.close()
+        self.tape.close()

@@ -5,6 +5,7 @@ import re
 from importlib.util import find_spec
 
 import check_codec
+import codec_formats
 import msgspec
 import pytest
 from chaos import decode_coverage, fuzz, fuzz_inputs, slow_decode
@@ -16,12 +17,10 @@ from tickcast.config import InputConfig
 from tickcast.errors import BadRecord, ConfigurationError, InvalidRecord
 from tickcast.windows import Tick
 
-ENCODERS: dict[str, check_codec.Encode] = {"json": msgspec.json.encode}
-
 
 @pytest.mark.parametrize("name", codec.DECODERS)
 def test_the_format_fulfils_the_contract(name):
-    check_codec.check_codec(name, ENCODERS[name])
+    check_codec.check_codec(name, codec_formats.formats()[name])
 
 
 @given(st.binary(max_size=200))

@@ -25,32 +25,38 @@ from tickcast.config import HttpConfig
 from tickcast.errors import ConfigurationError, TickcastError
 from tickcast.exposition import CONNECTION_S_MAX, CONNECTIONS_MAX
 from tickcast.metrics import BOUNDS_S, METRICS
+from tickcast.shared_memory import SharedMemory
 from tickcast.sidecar import Sidecar
 
 Ask = Callable[..., tuple[int, str]]
 
 PARENT = """
 import sys, time
-from tickcast.board import Board
 from tickcast.clock import SystemClock
 from tickcast.config import HttpConfig
+from tickcast.shared_memory import SharedMemory
 from tickcast.sidecar import Sidecar
-sidecar = Sidecar.start(Board.create(SystemClock()), HttpConfig(port=0), 60)
+sidecar = Sidecar.start(SharedMemory.create(SystemClock()), HttpConfig(port=0), 60)
 print(sidecar.pid, flush=True)
 time.sleep(600)
 """
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[Board]:
-    board = Board.create(SystemClock())
-    yield board
-    board.close()
+def shared() -> Iterator[SharedMemory]:
+    shared = SharedMemory.create(SystemClock())
+    yield shared
+    shared.close()
 
 
 @pytest.fixture(scope="module")
-def sidecar(board: Board) -> Iterator[Sidecar]:
-    sidecar = Sidecar.start(board, HttpConfig(port=0, live_timeout_ms=60_000), 60)
+def board(shared: SharedMemory) -> Board:
+    return shared.board
+
+
+@pytest.fixture(scope="module")
+def sidecar(shared: SharedMemory) -> Iterator[Sidecar]:
+    sidecar = Sidecar.start(shared, HttpConfig(port=0, live_timeout_ms=60_000), 60)
     yield sidecar
     sidecar.stop()
 
@@ -137,7 +143,7 @@ def test_a_loop_that_makes_no_turn_is_neither_live_nor_ready(board: Board, ask: 
     assert ask("/readyz")[0] == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics/", "/../etc/passwd", "/livez/x"])
+@pytest.mark.parametrize("path", ["/index.html", "/metrics/", "/../etc/passwd", "/livez/x", "/stream/"])
 def test_nothing_else_is_served(ask: Ask, path: str) -> None:
     assert ask(path)[0] == 404
 
@@ -201,28 +207,40 @@ def test_many_scrapers_at_once_all_see_whole_histograms(board: Board, ask: Ask) 
 def test_the_child_starts_fast_and_loads_nothing_heavy(board: Board) -> None:
     script = (
         "import sys\n"
-        "import tickcast.sidecar, tickcast.exposition\n"
+        "import tickcast.sidecar, tickcast.serving\n"
         "print([name for name in ('numpy', 'onnxruntime', 'kafka', 'pydantic', 'tensorflow') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=60)
     assert done.stdout.strip() == b"[]"
 
 
-def test_a_port_in_use_is_a_configuration_error_that_names_it(board: Board, sidecar: Sidecar) -> None:
+def test_the_page_is_of_the_instance_and_reads_what_the_loop_writes(shared: SharedMemory) -> None:
+    sidecar = Sidecar.start(shared, HttpConfig(port=0), 60, "desk-1")
+    try:
+        shared.tape.begin(2, {"name": "toy", "horizons": [1, 2], "window": 4})
+        document = json.loads(request(sidecar.url, "/snapshot")[1])
+        assert document["instance"]["name"] == "desk-1"
+        assert document["model"]["name"] == "toy"
+        assert request(sidecar.url, "/snapshot", Accept="text/html")[0] == 200
+    finally:
+        sidecar.stop()
+
+
+def test_a_port_in_use_is_a_configuration_error_that_names_it(shared: SharedMemory, sidecar: Sidecar) -> None:
     port = urlsplit(sidecar.url).port
     assert port is not None
     with pytest.raises(ConfigurationError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use"):
-        Sidecar.start(board, HttpConfig(port=port), 60)
+        Sidecar.start(shared, HttpConfig(port=port), 60)
 
 
-def test_a_host_that_is_not_ours_is_a_configuration_error(board: Board) -> None:
+def test_a_host_that_is_not_ours_is_a_configuration_error(shared: SharedMemory) -> None:
     with pytest.raises(ConfigurationError, match=r"cannot listen on 192\.0\.2\.1:0: "):
-        Sidecar.start(board, HttpConfig(host="192.0.2.1", port=0), 60)
+        Sidecar.start(shared, HttpConfig(host="192.0.2.1", port=0), 60)
 
 
-def test_ipv6_loopback(board: Board) -> None:
+def test_ipv6_loopback(shared: SharedMemory) -> None:
     try:
-        sidecar = Sidecar.start(board, HttpConfig(host="::1", port=0), 60)
+        sidecar = Sidecar.start(shared, HttpConfig(host="::1", port=0), 60)
     except ConfigurationError as error:
         pytest.skip(f"no IPv6 here: {error}")
     try:
@@ -231,8 +249,8 @@ def test_ipv6_loopback(board: Board) -> None:
         sidecar.stop()
 
 
-def test_stopping_ends_the_child_and_its_socket(board: Board) -> None:
-    sidecar = Sidecar.start(board, HttpConfig(port=0), 60)
+def test_stopping_ends_the_child_and_its_socket(shared: SharedMemory) -> None:
+    sidecar = Sidecar.start(shared, HttpConfig(port=0), 60)
     sidecar.check()
     sidecar.stop()
     sidecar.stop()
@@ -241,8 +259,8 @@ def test_stopping_ends_the_child_and_its_socket(board: Board) -> None:
         request(sidecar.url, "/livez")
 
 
-def test_the_child_serves_on_when_the_whole_group_is_told_to_stop(board: Board) -> None:
-    sidecar = Sidecar.start(board, HttpConfig(port=0), 60)
+def test_the_child_serves_on_when_the_whole_group_is_told_to_stop(shared: SharedMemory) -> None:
+    sidecar = Sidecar.start(shared, HttpConfig(port=0), 60)
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             os.kill(sidecar.pid, number)
@@ -252,8 +270,8 @@ def test_the_child_serves_on_when_the_whole_group_is_told_to_stop(board: Board) 
         sidecar.stop()
 
 
-def test_a_child_that_died_is_noticed(board: Board) -> None:
-    sidecar = Sidecar.start(board, HttpConfig(port=0), 60)
+def test_a_child_that_died_is_noticed(shared: SharedMemory) -> None:
+    sidecar = Sidecar.start(shared, HttpConfig(port=0), 60)
     os.kill(sidecar.pid, signal.SIGKILL)
     os.waitid(os.P_PID, sidecar.pid, os.WEXITED | os.WNOWAIT)
     with pytest.raises(TickcastError, match=f"pid {sidecar.pid}.* ended with status -9"):

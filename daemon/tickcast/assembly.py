@@ -5,29 +5,29 @@ Also the one way its model is swapped for another: between two turns, when nothi
 
 import functools
 from collections.abc import Callable
+from math import nan
 from typing import NamedTuple
 
-from tickcast import clients, faults, log
+from tickcast import clients, codec_framed, faults, forecast_formats, log
+from tickcast.answering import AnsweringMaker, rows_of
 from tickcast.board import Board, Gauge
-from tickcast.carried_inference import CarriedInference
-from tickcast.carries import Carries
 from tickcast.clients import Client, Reader
 from tickcast.clock import Clock
-from tickcast.codec import Decoder
 from tickcast.commits import AtLeastOnce, Commits
 from tickcast.config import Config, KafkaConfig
 from tickcast.deliveries import Deliveries
 from tickcast.faults import Fault
-from tickcast.inference import Inference
 from tickcast.instruments import Instruments
+from tickcast.metrics import ANSWER_PATHS
 from tickcast.model import Model, windows_go_on
 from tickcast.offers import Offers
 from tickcast.ownership import Ownership
 from tickcast.pipeline import Pipeline
-from tickcast.publisher import Publisher
 from tickcast.rebuilds import Rebuilds
-from tickcast.row_pool import RowPool
+from tickcast.schema_waits import SchemaGate
+from tickcast.spotlight import Spotlight
 from tickcast.takeovers import FenceOwner
+from tickcast.tape import Tape
 from tickcast.transactions import ExactlyOnce
 
 # `kafka.delivery` -> how what was handed over comes to count.
@@ -53,6 +53,7 @@ class Assembly:
         model: Model,
         client: Client,
         board: Board,
+        tape: Tape,
         clock: Clock,
         alive: Callable[[], None],
         fault: Fault | None = None,
@@ -65,20 +66,24 @@ class Assembly:
         makes what reads windows back: by default as the configured client's library does.
         """
         client = faults.client(client, fault)
+        schemas = codec_framed.schemas_of(model.decoder)
+        self.schema_gate = None if schemas is None else SchemaGate(schemas, clock)
+        if self.schema_gate is not None:
+            client = self.schema_gate.client(client)
         self.model = model
         self._config = config
         self._board = board
-        self._clock = clock
         self._fault = fault
         self._log = log.get("assembly")
-        self._instruments = Instruments(board, clock, config.kafka.input_topics, model.manifest.horizons)
+        self._instruments = instruments = Instruments(board, clock, config.kafka.input_topics, model.manifest.horizons)
         self.deliveries = Deliveries(clock)
-        self._rows = _rows(model)
-        self._inference = self._inference_of(model)
         offers = Offers(config, model.manifest)
         self.commits = COMMITS[config.kafka.delivery](
-            config, client, offers, self.deliveries, self._instruments, clock, alive
+            config, client, offers, self.deliveries, instruments, clock, alive
         )
+        encode, send = forecast_formats.encoder(config), self.commits.send
+        self._maker = AnsweringMaker(config, board, tape, instruments, clock, encode, send, fault)
+        self._answering = self._maker.of(model, rows_of(model))
         self.ownership = Ownership(
             config,
             model.manifest,
@@ -86,23 +91,14 @@ class Assembly:
             offers,
             self.commits,
             self.deliveries,
-            self._instruments,
+            instruments,
             clock,
-            Rebuilds(client, open_reader or self._open_reader, self._instruments, clock),
+            Rebuilds(client, self._gated(open_reader or self._open_reader), instruments, clock),
             fence or functools.partial(_fence, config.kafka),
-            lambda: self._inference.forget_windows(),
+            lambda: self._answering.inference.forget_windows(),
         )
         self.pipeline = Pipeline(
-            config,
-            client,
-            self._decoder_of(model),
-            self._inference,
-            self._publisher_of(model),
-            self.ownership,
-            self.commits,
-            self.deliveries,
-            self._instruments,
-            clock,
+            config, client, self._answering, self.ownership, self.commits, self.deliveries, instruments, clock
         )
         self._shown = self._show(model)
         client.subscribe(config.kafka.input_topics, self.ownership)
@@ -113,42 +109,42 @@ class Assembly:
         Of the old model nothing stays: carries are made anew. Raises BrokerError where the cluster does not answer what
         has to be asked before windows are filled anew; then nothing has changed.
         """
+        was = self._answering
+        was.recorder.flush()
+        rows = was.rows
         go_on = windows_go_on(self._config, self.model.manifest, model.manifest)
         if go_on:
             self.ownership.adopt(model.manifest)
         else:
             self.ownership.reread(model.manifest)
-            self._rows = _rows(model)
-        retired: list[object] = [self.model, self._inference]
-        self._inference.close()
-        self._inference = self._inference_of(model)
+            rows = rows_of(model)
+        was.inference.close()
         self._instruments.forecast_ahead(model.manifest.horizons)
-        self.pipeline.swap(self._decoder_of(model), self._inference, self._publisher_of(model))
+        if self.schema_gate is not None and (schemas := codec_framed.schemas_of(model.decoder)) is not None:
+            self.schema_gate.adopt(schemas)
+        retired: list[object] = [self.model, was]
+        self._answering = self._maker.of(model, rows)
+        self.pipeline.swap(self._answering)
         self.model = model
         self._shown.clear()
         self._shown = self._show(model)
         return Swapped(go_on, retired)
 
+    def explain(self, spotlight: Spotlight) -> None:
+        """Say what the symbol that somebody looks at leans on, if it is time. Call it between two turns."""
+        spotlight.turn(self.model, self._answering.rows, self.ownership.states.values())
+
     def stay_warm(self) -> None:
         """A run for nobody, on whatever answers now."""
         self.model.engine.stay_warm()
-
-    def _inference_of(self, model: Model) -> Inference | CarriedInference:
-        config, stages = self._config.inference, self._instruments.stages
-        if model.carried is not None:
-            return CarriedInference(model.engine, model.carried, self._rows, stages)
-        carries = Carries(model.engine, self._rows, config.carries_bytes_max)
-        return Inference(model.engine, self._rows, carries, stages, config.threads)
 
     def _open_reader(self) -> Reader:
         kafka = self._config.kafka
         return faults.reader(clients.reader_of(kafka, self._config.instance_id), self._fault)
 
-    def _decoder_of(self, model: Model) -> Decoder:
-        return faults.decoder(model.decoder, self._fault)
-
-    def _publisher_of(self, model: Model) -> Publisher:
-        return Publisher(self._config, model.engine.bundle, self.commits.send, self._instruments, self._clock)
+    def _gated(self, open_reader: Callable[[], Reader]) -> Callable[[], Reader]:
+        gate = self.schema_gate
+        return open_reader if gate is None else lambda: gate.reader(open_reader())
 
     def _show(self, model: Model) -> Gauge:
         manifest = model.manifest
@@ -160,14 +156,15 @@ class Assembly:
             family=manifest.family,
         )
         shown.set(1)
+        for path in ANSWER_PATHS:
+            measured = [each.error_max for each in model.parity if each.path == path]
+            gauge = self._board.gauge("tickcast_certificate_error_ratio", path=path)
+            gauge.set(max(measured, default=nan))  # nan: absent
+        self._board.gauge("tickcast_certificate_tolerance_ratio").set(manifest.certificate.tolerance)
         self._board.gauge("tickcast_uncaptured_graphs").set(len(model.engine.uncaptured))
         for reason in model.engine.uncaptured:
             self._log.warning("graph runs without CUDA graphs", reason=reason)
         return shown
-
-
-def _rows(model: Model) -> RowPool:
-    return RowPool(model.manifest.rules.window, model.manifest.features)
 
 
 def _fence(config: KafkaConfig, owner: str) -> None:

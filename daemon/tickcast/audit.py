@@ -5,18 +5,18 @@ windows module, and compares it with what lies in the output and dead-letter top
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tickcast import codec, gaps, records, symbols
+from tickcast import codec, forecast_formats, records, symbols
 from tickcast.clients import OffsetRange, Partition, Record
 from tickcast.codec import Decoder
 from tickcast.config import Config
 from tickcast.errors import BadRecord, NonFiniteForecast
-from tickcast.gaps import Gaps
+from tickcast.gaps import Gaps, Remark
 from tickcast.manifest import Manifest
 from tickcast.partition_state import windows_of
 
@@ -56,9 +56,18 @@ COUNTS = tuple(each.name for each in fields(Account) if each.name != "skipped_by
 class PartitionAudit:
     """One input partition: first every tick, then every dead letter, then every forecast, then `account`."""
 
-    def __init__(self, config: Config, manifest: Manifest, audited: OffsetRange) -> None:
+    def __init__(
+        self,
+        config: Config,
+        manifest: Manifest,
+        audited: OffsetRange,
+        decoder: Decoder,
+        read: Callable[[bytes], Remark],
+    ) -> None:
+        """`decoder` is for its ticks, `read` for its forecasts."""
         self.audited = audited
-        self._decoder: Decoder = codec.decoder(config.input, manifest.record_columns)
+        self._decoder = decoder
+        self._read = read
         self._windows = windows_of(manifest, config.recovery)
         self._has_model = symbols.matcher(config.models[0].symbols)
         length = audited.end - audited.first
@@ -89,7 +98,7 @@ class PartitionAudit:
         """A forecast that names `offset` as its source."""
         at = self._count(self._forecasts, offset)
         if self._gaps is not None and at is not None:
-            self._gaps.forecast(at, gaps.read(value or b""))
+            self._gaps.forecast(at, self._read(value or b""))
 
     def account(self) -> Account:
         """The partition's account."""
@@ -149,7 +158,9 @@ def audit(
     ValueError for an output record whose headers name no source; where ticks may be skipped because of the clock also
     msgspec.DecodeError for one that is no forecast.
     """
-    partitions = {partition: PartitionAudit(config, manifest, held) for partition, held in audited.items()}
+    decoder = codec.configured(config, manifest.record_columns)
+    read = forecast_formats.decoder(config, Remark)
+    partitions = {p: PartitionAudit(config, manifest, held, decoder, read) for p, held in audited.items()}
     for record in ticks:
         partitions[record.partition].tick(record)
     for record in dead_letters:

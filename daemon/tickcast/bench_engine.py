@@ -6,7 +6,7 @@ Beside the way of a tick: recorded bytes in, forecast bytes out, no broker.
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from tickcast import bench_machine
+from tickcast import bench_machine, bench_watched
 from tickcast.bench_load import GAP_MAX_S
 from tickcast.bench_rounds import Settings, measure
 from tickcast.bench_subject import Subject
@@ -15,12 +15,23 @@ from tickcast.clock import Clock
 
 
 def run(
-    subjects: Sequence[Subject], settings: Settings, ticks: str, clock: Clock, tell: Callable[[str], None]
+    subjects: Sequence[Subject],
+    settings: Settings,
+    ticks: str,
+    clock: Clock,
+    tell: Callable[[str], None],
+    watched: bool = False,
 ) -> Report:
-    """Measure all `subjects` and report; `ticks` says where the ticks are from. Raises as `bench_rounds.measure`."""
+    """Measure all `subjects` and report; `ticks` says where the ticks are from. Raises as `bench_rounds.measure`.
+
+    `watched`: only what it costs that others look, see `bench_watched`.
+    """
     machine = bench_machine.facts() | {"onnxruntime": version("onnxruntime-gpu")}
     warning = bench_machine.busy_warning()
-    measured = measure(subjects, settings, clock, tell)
+    if watched:
+        reports = bench_watched.compare(subjects, settings, clock, tell)
+    else:
+        reports = summary(measure(subjects, settings, clock, tell), settings)
     return {
         "bench": "engine",
         "machine": machine,
@@ -38,7 +49,7 @@ def run(
             "batch_max": settings.inference.batch_max,
             "plain_graph": "given" if settings.plain_graph else "the bundle's window graph",
         },
-        "subjects": summary(measured, settings),
+        "subjects": reports,
     }
 
 

@@ -23,6 +23,10 @@ from tickcast.bundle import Bundle
 from tickcast.clock import Clock
 from tickcast.config import Config, InferenceConfig, InputConfig, KafkaConfig, ModelConfig, RecoveryConfig
 from tickcast.engine import Engine
+from tickcast.shared_memory import SharedMemory
+from tickcast.spotlight import Spotlight
+from tickcast.tape import Tape
+from tickcast.wish import Wish
 
 # From the moment a schedule is set to its first tick.
 LEAD_NS = 2_000_000
@@ -72,13 +76,22 @@ class Line:
         self.provider = self._engine.provider
         self.provider_reason = self._engine.provider_reason
         self._board = StageBoard.create(clock)
+        self.shared = SharedMemory(self._board, Tape.create(), Wish.create())
         self._client = BenchClient(clock, self._fill)
         config = _config(bundle, inference, self._fill.ticks, sequence)
         ready = model.around(self._engine, config)
-        assembly = Assembly(
-            config, ready, self._client, self._board, clock, _nothing, open_reader=self._client.open_reader
+        self._assembly = Assembly(
+            config,
+            ready,
+            self._client,
+            self._board,
+            self.shared.tape,
+            clock,
+            _nothing,
+            open_reader=self._client.open_reader,
         )
-        self._pipeline, self._ownership = assembly.pipeline, assembly.ownership
+        self._pipeline, self._ownership = self._assembly.pipeline, self._assembly.ownership
+        self._spotlight = Spotlight(self.shared.wish, self.shared.tape, clock)
 
     def fill(self) -> int:
         """Fill every window, silently; how many bytes the process grew by."""
@@ -134,15 +147,16 @@ class Line:
         )
 
     def close(self) -> None:
-        """Let go of the board's memory; the pipeline gives its partition back."""
+        """Let go of the shared memory; the pipeline gives its partition back."""
         self._client.close(0.0)
-        self._board.close()
+        self.shared.close()
         gc.unfreeze()
 
     def _turn(self) -> None:
         """As the daemon's loop."""
         self._pipeline.turn()
         self._board.turn(self._clock.monotonic_ns())
+        self._assembly.explain(self._spotlight)
 
     def _turns(self) -> list[Turn]:
         turns = []

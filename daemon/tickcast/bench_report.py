@@ -26,12 +26,17 @@ def show(console: Console, report: Report) -> None:
         console.print(f"{subject['name']}, provider {subject['provider']}", style="bold cyan", highlight=False)
         if subject["provider_reason"]:
             console.print(f"no better provider: {subject['provider_reason']}", style="dim", highlight=False)
+        if "watched" in subject:
+            console.print(_watched(subject, report["load"]))
+            for line in _watched_lines(subject["watched"], report["load"]["rounds"]):
+                console.print(line, highlight=False, soft_wrap=True)
+            continue
         if "paced" in subject:
             console.print(_critical(subject, report["load"]))
             console.print(_stages(subject))
         for line in _lines(subject):
             console.print(line, highlight=False, soft_wrap=True)
-    if len(report["subjects"]) > 1:
+    if len(report["subjects"]) > 1 and "watched" not in report["subjects"][0]:
         console.print()
         console.print(_compared(report["subjects"]))
     if report["warning"]:
@@ -92,6 +97,26 @@ def _stages(subject: Report) -> Any:
     ]
     title = "Where it goes, by turns of the loop that took one path only"
     return table(title, ("stage", "finish p50", "p99", "back to back", "window p50", "p99"), rows)
+
+
+def _watched(subject: Report, load: Report) -> Any:
+    watched = subject["watched"]
+    names = {"alone": "nobody watching", "watched": "scrapes and an open page"}
+    rows = [(text, share(watched[key]["share_finish"]), *_texts(watched[key])) for key, text in names.items()]
+    title = f"Scheduled arrival -> forecast at the producer; {load['arrivals']}"
+    return table(title, ("", "finish", "ticks", *HEADER), rows)
+
+
+def _watched_lines(watched: Report, rounds: int) -> Iterator[str]:
+    scrapes, documents = (watched[key]["median"] for key in ("scrapes_per_s", "documents_per_s"))
+    yield f"Watched: {scrapes:.1f} scrapes a second, and a page that is told {documents:.1f} times a second"
+    for name in ("p50", "p99"):
+        alone, seen = (watched[key][f"{name}_us_of_rounds"]["median"] / 1e6 for key in ("alone", "watched"))
+        yield (
+            f"{name}, median of {rounds} rounds: {duration(alone)} alone, {duration(seen)} watched; "
+            f"watched to alone {_ratio(watched[f'{name}_ratio'])}"
+        )
+    yield f"p99 of a round alone to that of the one before: {_ratio(watched['p99_ratio_alone'])}"
 
 
 def _lines(subject: Report) -> Iterator[str]:

@@ -74,7 +74,7 @@ class _Stand:
         self._settings = settings
         self._clock = clock
         self._peak = peak
-        self.line, fill_bytes = self._line(subject, settings.inference, opened)
+        self.line, fill_bytes = ready_line(subject, settings.inference, clock, opened)
         self.measured = Measured(
             subject=subject,
             provider=self.line.provider,
@@ -86,19 +86,19 @@ class _Stand:
         if settings.saturated_only:
             return
         without_finish = settings.inference.model_copy(update={"finish_path": False})
-        self.window_line, _ = self._line(subject, without_finish, opened)
+        self.window_line, _ = ready_line(subject, without_finish, clock, opened)
         self.plain = _plain(subject, self.line.provider, settings)
         self.keras = opened.enter_context(keras_child(subject.model)) if subject.model else None
 
     def paced(self, number: int) -> None:
         """One round of ticks and plain runs at their arrivals. Raises UsageError where the first one has no ticks."""
         measured, lines = self.measured, (self.line, self.window_line)
-        ticks = [self._ticks(line) for line in lines]  # the same: both feeds stand at the same place
+        ticks = [ticks_of(line, self._settings) for line in lines]  # the same: both feeds stand at the same place
         if not ticks[0]:
             if not measured.paced:
                 raise UsageError("the tick file is too short: its ticks hardly fill the windows")
             return
-        arrivals_ns = self._arrivals(ticks[0], number)
+        arrivals_ns = arrivals_of(ticks[0], self._settings, number)
         for line, messages, runs in zip(lines, ticks, (measured.paced, measured.window_only), strict=True):
             line.settle()
             runs.append(line.run(messages, arrivals_ns))
@@ -124,25 +124,29 @@ class _Stand:
             self.measured.plain_beside.append(self.plain.at_once(PLAIN_RUNS, self._clock))
         self.measured.peak.append(bench_peak.flops(self._peak))
 
-    def _line(self, subject: Subject, inference: InferenceConfig, opened: ExitStack) -> tuple[Line, int]:
-        line = Line(subject.bundle, inference, subject.feed(), subject.sequence, self._clock)
-        opened.callback(line.close)
-        fill_bytes = line.fill()
-        messages = line.feed.take(min(WARM_TICKS_MAX, 4 * line.symbols + PLAIN_RUNS))
-        line.run(messages, np.zeros(len(messages), np.int64))
-        return line, fill_bytes
 
-    def _ticks(self, line: Line) -> list[Message]:
-        settings = self._settings
-        if settings.pace == "recorded":
-            return line.feed.take_for(settings.duration_s / settings.rounds)
-        return line.feed.take(max(1, round(settings.rate_per_s * settings.duration_s / settings.rounds)))
+def ready_line(subject: Subject, inference: InferenceConfig, clock: Clock, opened: ExitStack) -> tuple[Line, int]:
+    """A line under `subject`'s load, filled and warm, and how many bytes the process grew by while it filled."""
+    line = Line(subject.bundle, inference, subject.feed(), subject.sequence, clock)
+    opened.callback(line.close)
+    fill_bytes = line.fill()
+    messages = line.feed.take(min(WARM_TICKS_MAX, 4 * line.symbols + PLAIN_RUNS))
+    line.run(messages, np.zeros(len(messages), np.int64))
+    return line, fill_bytes
 
-    def _arrivals(self, messages: Sequence[Message], number: int) -> NDArray[np.int64]:
-        settings = self._settings
-        if settings.pace == "recorded":
-            return recorded(messages)
-        return poisson(settings.rate_per_s, len(messages), settings.seed + number)
+
+def ticks_of(line: Line, settings: Settings) -> list[Message]:
+    """The ticks of its next paced round; none where its feed has come to its end."""
+    if settings.pace == "recorded":
+        return line.feed.take_for(settings.duration_s / settings.rounds)
+    return line.feed.take(max(1, round(settings.rate_per_s * settings.duration_s / settings.rounds)))
+
+
+def arrivals_of(messages: Sequence[Message], settings: Settings, number: int) -> NDArray[np.int64]:
+    """When each of them comes, [messages], in round `number`."""
+    if settings.pace == "recorded":
+        return recorded(messages)
+    return poisson(settings.rate_per_s, len(messages), settings.seed + number)
 
 
 def measure(

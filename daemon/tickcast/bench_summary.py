@@ -102,9 +102,9 @@ def _ratios(measured: Measured) -> Report:
     paced = [percentiles(timed.latencies_s).p50 for timed in measured.plain_paced]
     at_once = [percentiles(times).p50 for times in measured.plain_at_once]
     return {
-        "same_arrivals": _spread(_quotients(arriving, paced)),
-        "back_to_back": _spread(_quotients(single, at_once)),
-        "arriving_to_back_to_back": _spread(_quotients(arriving, at_once)),
+        "same_arrivals": spread(_quotients(arriving, paced)),
+        "back_to_back": spread(_quotients(single, at_once)),
+        "arriving_to_back_to_back": spread(_quotients(arriving, at_once)),
     }
 
 
@@ -126,26 +126,26 @@ def _saturated(measured: Measured, settings: Settings) -> Report:
     report: Report = {
         "ticks": ticks,
         "forecasts": len(paths),
-        "ticks_per_s": _spread([run.ticks / run.wall_s for run in runs]),
-        "us_per_tick": _spread([run.wall_s / run.ticks * 1e6 for run in runs]),
+        "ticks_per_s": spread([run.ticks / run.wall_s for run in runs]),
+        "us_per_tick": spread([run.wall_s / run.ticks * 1e6 for run in runs]),
         "share": {path: _share(paths, path) for path in PATHS},
-        "flops_per_s": _spread([_done(run, measured.work) / run.wall_s for run in runs]),
-        "peak_flops_per_s": _spread([peak.wall for peak in measured.peak]),
+        "flops_per_s": spread([_done(run, measured.work) / run.wall_s for run in runs]),
+        "peak_flops_per_s": spread([peak.wall for peak in measured.peak]),
     }
     report["share_of_peak"] = report["flops_per_s"]["median"] / report["peak_flops_per_s"]["median"]
     if measured.provider == "cpu" and settings.inference.threads == 1:  # else other threads' time is not seen
         inside = [run.sessions_cpu_s / run.ticks * 1e6 for run in runs]
         whole = [run.cpu_s / run.ticks * 1e6 for run in runs]
         report["cpu_us_per_tick"] = {
-            "inside_onnxruntime": _spread(inside),
-            "outside_onnxruntime": _spread([all_ - part for all_, part in zip(whole, inside, strict=True)]),
+            "inside_onnxruntime": spread(inside),
+            "outside_onnxruntime": spread([all_ - part for all_, part in zip(whole, inside, strict=True)]),
         }
         report["windows_per_session_run"] = round(ticks / max(1, sum(run.session_runs for run in runs)), 1)
         seconds = sum(run.sessions_cpu_s for run in runs)
         done = sum(_done(run, measured.work) for run in runs)
         report["share_of_peak_inside_onnxruntime"] = done / seconds / median(peak.cpu for peak in measured.peak)
     if measured.plain_beside:
-        report["plain_runs_per_s"] = _spread([len(times) / times.sum() for times in measured.plain_beside])
+        report["plain_runs_per_s"] = spread([len(times) / times.sum() for times in measured.plain_beside])
     return report
 
 
@@ -191,7 +191,7 @@ def _share(paths: NDArray[np.str_], path: str) -> float:
     return round(float((paths == path).mean()), 5) if len(paths) else 0.0
 
 
-def _spread(values: Sequence[float]) -> Report:
+def spread(values: Sequence[float]) -> Report:
     """The median of the rounds, and how far they lie apart."""
     if not values:
         return {"median": None, "least": None, "most": None}

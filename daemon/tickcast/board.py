@@ -45,6 +45,11 @@ class Counter:
         """Count `amount` more; never negative."""
         self._slots[self._slot] += amount
 
+    @property
+    def value(self) -> float:
+        """What it has come to."""
+        return self._slots[self._slot]
+
 
 class Gauge:
     """A number that goes up and down, absent until set."""
@@ -90,6 +95,10 @@ class Histogram:
         slots = self._slots
         slots[self._slot + bisect_left(BOUNDS_S, seconds)] += 1.0
         slots[self._sum_slot] += seconds
+
+    def counts(self) -> NDArray[np.float64]:
+        """How many values fell into each bucket, as of now (buckets,), the last one without an upper bound."""
+        return self._counts.copy()
 
 
 Handle = Counter | Gauge | Histogram

@@ -44,12 +44,14 @@ def check(engine: CarriedEngine, features: Features) -> list[PathParity]:
     ]
 
 
-def warm(engine: CarriedEngine, features: Features) -> None:
+def warm(engine: CarriedEngine, features: Features) -> list[PathParity]:
     """Ready the graphs for a daemon, and `check` them. Raises BundleError where an answer is off or not finite."""
     engine.warm()
-    failures = [path for path in check(engine, features) if not path.holds]
+    paths = check(engine, features)
+    failures = [path for path in paths if not path.holds]
     if failures:
         raise BundleError("\n".join(f"{engine.bundle.folder}: {path.describe()}" for path in failures))
+    return paths
 
 
 def run(engine: CarriedEngine, features: Features, ticks: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -6,11 +6,21 @@ makes the conformance suite (`tests/check_codec.py`) run on it.
 
 import importlib
 from math import isfinite
+from pathlib import Path
 from typing import Protocol
 
+from tickcast import schema_registry
 from tickcast.clients import Record
-from tickcast.config import InputConfig
-from tickcast.errors import ConfigurationError, EmptyRecord, InvalidRecord, NonFiniteRecord, OversizeRecord
+from tickcast.config import Config, InputConfig
+from tickcast.errors import (
+    ConfigurationError,
+    EmptyRecord,
+    InvalidRecord,
+    MissingExtraError,
+    NonFiniteRecord,
+    OversizeRecord,
+)
+from tickcast.known_schemas import Schemas
 from tickcast.tick_columns import INT64_MAX, INT64_MIN, NANOSECONDS_PER_UNIT, TimeUnit
 from tickcast.windows import Tick, Values
 
@@ -27,21 +37,66 @@ class Decoder(Protocol):
         """The tick in `record`. Raises a BadRecord that says why there is none."""
 
 
-# name in `input.format` -> module and class, made from the input configuration and the record columns' names.
+# Name in `input.format` -> module and what makes a decoder, from the input configuration, the record columns' names and
+# the schemas that records name, None where they name none. Imported when chosen: an absent extra costs nothing.
 DECODERS: dict[str, tuple[str, str]] = {
     "json": ("tickcast.codec_json", "JsonDecoder"),
+    "msgpack": ("tickcast.codec_msgpack", "MsgpackDecoder"),
+    "avro": ("tickcast.codec_avro", "decoder"),
+    "protobuf": ("tickcast.codec_protobuf", "decoder"),
 }
+# Name in `input.format` -> the extra that brings its library, where that does not come with tickcast.
+EXTRAS = {"avro": "registry", "protobuf": "registry"}
 
 
-def decoder(config: InputConfig, columns: tuple[str, ...]) -> Decoder:
-    """The configured decoder for the record columns of a bundle. Raises ConfigurationError for a mapping of others."""
+def configured(config: Config, columns: tuple[str, ...]) -> Decoder:
+    """The configured decoder for the record columns of a bundle, asking the registry where records name schemas.
+
+    Raises as `decoder` does.
+    """
+    known = Schemas(schema_registry.fetch(config.registry, config.input.format)) if config.input.is_framed else None
+    return decoder(config.input, columns, known)
+
+
+def decoder(config: InputConfig, columns: tuple[str, ...], known: Schemas | None = None) -> Decoder:
+    """The decoder for the record columns of a bundle; `known` are the schemas that framed records name.
+
+    Raises ConfigurationError for a mapping that does not fit, MissingExtraError where the format's library is absent.
+    """
     unknown = sorted(set(config.columns) - set(columns))
     if unknown:
         allowed = ", ".join(columns)
         raise ConfigurationError(f"input.columns: {', '.join(unknown)}: no columns of the bundle; allowed: {allowed}")
     module, name = DECODERS[config.format]
-    made: Decoder = getattr(importlib.import_module(module), name)(config, columns)
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if config.format not in EXTRAS:
+            raise
+        raise missing_extra("input", config.format, error) from error
+    made: Decoder = getattr(loaded, name)(config, columns, known)
     return made
+
+
+def missing_extra(section: str, name: str, error: ModuleNotFoundError) -> MissingExtraError:
+    """What to say where the library of the format `name` is not there."""
+    return MissingExtraError(f"{section}.format = {name!r} needs {error.name}: pip install 'tickcast[{EXTRAS[name]}]'")
+
+
+def schema_bytes(path: Path) -> bytes:
+    """What is in `input.schema_file`. Raises ConfigurationError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot be read: {error.strerror}") from error
+
+
+def schema_text(path: Path) -> str:
+    """The same as text. Raises ConfigurationError where it is none."""
+    try:
+        return schema_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError("not UTF-8") from error
 
 
 def checked_value(record: Record, bytes_max: int) -> bytes:

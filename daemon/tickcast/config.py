@@ -18,6 +18,8 @@ from tickcast.config_section import Section as Section
 from tickcast.errors import ConfigurationError
 from tickcast.input_config import InputConfig as InputConfig
 from tickcast.lag_config import LagConfig
+from tickcast.output_config import OutputConfig
+from tickcast.registry_config import RegistryConfig
 from tickcast.security_config import SecurityConfig
 
 ENVIRONMENT_PREFIX = "TICKCAST_"
@@ -78,6 +80,9 @@ class KafkaConfig(Section):
     )
     outstanding_bytes_max: int = Field(
         67_108_864, ge=1, description="the same in bytes: dead letters may be as long as what they repeat"
+    )
+    compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
+        "none", description="how what is written is packed; what is read may be packed in any of these ways"
     )
     request_timeout_ms: Milliseconds = Field(30_000, description="longest wait for one answer of a broker")
     delivery_timeout_ms: Milliseconds = Field(
@@ -178,7 +183,9 @@ class LogConfig(Section):
     """What is written to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least important level written")
-    format: Literal["auto", "json", "text"] = Field("auto", description="`auto`: text on a terminal, json elsewhere")
+    format: Literal["auto", "json", "text"] = Field(
+        "auto", description="`auto`: fields where standard error is systemd's journal, text on a terminal, else json"
+    )
 
 
 class Config(Section):
@@ -189,6 +196,8 @@ class Config(Section):
     )
     kafka: KafkaConfig
     input: InputConfig = InputConfig()
+    output: OutputConfig = OutputConfig()
+    registry: RegistryConfig = RegistryConfig()
     models: tuple[ModelConfig, ...] = Field(
         description="bundles; exactly one in this version", min_length=1, max_length=1
     )
@@ -208,6 +217,12 @@ class Config(Section):
             raise ValueError("kafka.dead_letter_topic: must not be kafka.output_topic")
         return self
 
+    @model_validator(mode="after")
+    def _schemas_come_from_somewhere(self) -> "Config":
+        if self.input.is_framed and not self.registry.url:
+            raise ValueError(f"input.format: {self.input.format} needs input.schema_file, or registry.url")
+        return self
+
     @property
     def instance_id(self) -> str:
         """The group's name for this member."""
@@ -222,6 +237,9 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     for model in _models(tree):
         model["bundle"] = str(path.parent / model["bundle"])
     security_config.locate(_security(tree), path.parent, environment)
+    security_config.locate(_section(tree, "registry"), path.parent, environment)
+    if isinstance(schema := _section(tree, "input").get("schema_file"), str) and schema:
+        tree["input"]["schema_file"] = str(path.parent / schema)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -249,8 +267,11 @@ def _models(tree: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _security(tree: dict[str, Any]) -> dict[str, Any]:
-    kafka = tree.get("kafka")
-    section = kafka.get("security") if isinstance(kafka, dict) else None
+    return _section(_section(tree, "kafka"), "security")
+
+
+def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:
+    section = tree.get(name)
     return section if isinstance(section, dict) else {}
 
 

@@ -85,6 +85,7 @@ def producer_settings(config: KafkaConfig, instance_id: str) -> Settings:
         "linger.ms": LINGER_MS,
         "max.in.flight.requests.per.connection": REQUESTS_UNDER_WAY_MAX,
         "batch.size": min(PRODUCE_BATCH_BYTES, config.batch_bytes_max),
+        "compression.type": config.compression,
         "message.max.bytes": RECORD_BYTES_MAX,
         # As Java's and kafka-python's clients do it, so that a key stays where it is whoever sends.
         "partitioner": "murmur2_random",

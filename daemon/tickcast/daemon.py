@@ -18,7 +18,9 @@ from tickcast.model import Model
 from tickcast.notify import Notifier
 from tickcast.pulse import Pulse
 from tickcast.reload import Reloads
+from tickcast.shared_memory import SharedMemory
 from tickcast.sidecar import Sidecar
+from tickcast.spotlight import Spotlight
 
 TOPIC_TIMEOUT_S = 10.0
 
@@ -57,17 +59,18 @@ class Daemon:
             self._log.info("stopped", reason="signal before anything was consumed")
 
     def _run(self) -> None:
-        board = Board.create(self._clock)
-        sidecar = Sidecar.launch(board, self._config.http, self._config.health.hang_timeout_s)
+        shared = SharedMemory.create(self._clock)
+        hang_timeout_s = self._config.health.hang_timeout_s
+        sidecar = Sidecar.launch(shared, self._config.http, hang_timeout_s, self._config.name)
         try:
-            loaded = self._load(board)
+            loaded = self._load(shared.board)
             self._log.info("metrics and health", url=sidecar.url)
             kafka = topic_limits.applied(self._config.kafka)
             self._config = self._config.model_copy(update={"kafka": kafka})
             client = clients.connect(kafka, self._config.instance_id)
             try:
                 self._check_topics(client)
-                self._serve(board, sidecar, loaded, client)
+                self._serve(shared, sidecar, loaded, client)
             finally:
                 client.close(self._config.recovery.drain_timeout_ms / 1_000)
         finally:
@@ -95,18 +98,29 @@ class Daemon:
         if missing:
             raise ConfigurationError(f"kafka: topics that do not exist: {', '.join(missing)}; create them first")
 
-    def _serve(self, board: Board, sidecar: Sidecar, loaded: Model, client: Client) -> None:
-        clock = self._clock
+    def _serve(self, shared: SharedMemory, sidecar: Sidecar, loaded: Model, client: Client) -> None:
+        clock, board, tape = self._clock, shared.board, shared.tape
 
         def alive() -> None:
             board.turn(clock.monotonic_ns())
             self._notifier.watchdog()
 
-        assembly = Assembly(self._config, loaded, client, board, clock, alive, self._fault)
+        assembly = Assembly(self._config, loaded, client, board, tape, clock, alive, self._fault)
         pipeline, ownership = assembly.pipeline, assembly.ownership
         reloads = Reloads(self._config, assembly, self._reread, board, self._notifier, clock)
         keep_warm = KeepWarm(assembly.stay_warm, loaded.engine.keep_warm_interval_ms, clock)
-        pulse = Pulse(self._config, board, self._notifier, sidecar, pipeline, ownership, clock, self._started_ns)
+        pulse = Pulse(
+            self._config,
+            board,
+            self._notifier,
+            sidecar,
+            pipeline,
+            ownership,
+            clock,
+            self._started_ns,
+            assembly.schema_gate,
+        )
+        spotlight = Spotlight(shared.wish, tape, clock)
         garbage = GarbageWatch(board.histogram("tickcast_gc_pause_seconds"), clock)
         garbage.start()
         self._serving = True
@@ -115,6 +129,7 @@ class Daemon:
                 keep_warm.turn(pipeline.turn())
                 alive()
                 pulse.turn(reloads.outcome)
+                assembly.explain(spotlight)
                 if pulse.ready:
                     self._turn_of(reloads)
         finally:

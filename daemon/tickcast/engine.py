@@ -16,6 +16,7 @@ from tickcast.config import InferenceConfig
 from tickcast.costs import Costs
 from tickcast.errors import BundleError
 from tickcast.manifest import GraphRole
+from tickcast.parity import PathParity
 from tickcast.placement import Placement
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -36,7 +37,8 @@ class Engine:
     batch_max: int  # windows in one run
     splits: bool  # whether a window may be answered by `prefix` and `finish`
     carry_grows: bool  # whether a carry is the longer the more rows it is after
-    costs: Costs  # there once it is warm
+    costs: Costs  # there once it is warm, and
+    parity: list[PathParity]  # how far the golden windows came out from their reference here
 
     def __init__(self, bundle: Bundle, config: InferenceConfig) -> None:
         manifest = bundle.manifest
@@ -48,6 +50,8 @@ class Engine:
         place = self._placement = Placement(bundle, config)
         self.provider, self.provider_reason = place.provider, place.provider_reason
         self._window = place.plain("window", ["forecast"], config.batch_max)
+        if manifest.attention:
+            self._attention = place.plain("window", ["attention"], 1)
         if "features" in bundle.graphs:
             self._features = place.bound("features", ["row"], PAIRS_MAX)
         if "finish" in bundle.graphs:
@@ -72,6 +76,11 @@ class Engine:
         forecasts: Rows = _run(self._window, len(rows), {"rows": rows})[0]
         return forecasts
 
+    def attention(self, rows: Rows) -> Rows:
+        """Attention weights [n, window] of windows [n, window, features]; only of a bundle whose manifest has them."""
+        weights: Rows = _run(self._attention, len(rows), {"rows": rows})[0]
+        return weights
+
     def prefix(self, rows: Rows) -> Carry:
         """Carries [n, ...] after rows [n, any number, features]: for `finish` all of a window but the newest."""
         return _run(self._prefix, len(rows), {"rows": rows})
@@ -92,7 +101,8 @@ class Engine:
         Raises BundleError where an answer is off or not finite.
         """
         self._placement.warm()
-        failures = [path for path in parity.check(self.bundle, self) if not path.holds]
+        self.parity = parity.check(self.bundle, self)
+        failures = [path for path in self.parity if not path.holds]
         if failures:
             raise BundleError("\n".join(f"{self.bundle.folder}: {path.describe()}" for path in failures))
         self.costs = self._measured()

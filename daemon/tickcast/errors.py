@@ -14,10 +14,11 @@
     |   +-- FencedError           another process has this one's name: this one must end
     |   +-- OwnershipLostError    the group gave this member's partitions away
     |   +-- OffsetOutOfRangeError the topic no longer holds the record that comes next
+    +-- RegistryError         the schema registry refused or stayed silent
     +-- StalledError          a partition is not read any more, and nothing says why: start again
     +-- BadRecord             one input record is bad by itself; it goes to the dead-letter topic
         +-- EmptyRecord  OversizeRecord  UndecodableRecord  InvalidRecord  NonFiniteRecord  NonFiniteForecast
-        +-- OneSidedBook  CrossedBook  HaltedMarket
+        +-- UnknownSchema  OneSidedBook  CrossedBook  HaltedMarket
 
 `retriable` says whether trying the same thing again may help; `reason` is the dead-letter and metric label.
 """
@@ -98,6 +99,12 @@ class OffsetOutOfRangeError(BrokerError):
     retriable = False
 
 
+class RegistryError(TickcastError):
+    """The schema registry refused a request, did not answer in time, or answered what no registry would."""
+
+    retriable = True
+
+
 class StalledError(TickcastError):
     """A partition has more to read and is not read; the process ends for its supervisor to start it again."""
 
@@ -136,6 +143,12 @@ class NonFiniteRecord(BadRecord):
     """A numeric column is NaN or infinite."""
 
     reason = "non_finite"
+
+
+class UnknownSchema(BadRecord):
+    """The registry knows no schema of the number that the record names."""
+
+    reason = "unknown_schema"
 
 
 class OneSidedBook(BadRecord):

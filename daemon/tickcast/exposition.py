@@ -1,20 +1,23 @@
-"""What the second process serves over HTTP: `/metrics`, `/livez` and `/readyz`, from the board. Nothing else.
+"""What the second process serves over HTTP: `/metrics`, `/livez` and `/readyz` from the board, and the page.
 
 Loopback by default; bounded in threads, in seconds per connection and in bytes read. HTTP/1.0 on purpose: a connection
-that ends with its answer holds no thread.
+that ends with its answer holds no thread. Who looks at the page stays connected, and has places of his own for that:
+a scrape and a probe are answered however many look.
 """
 
 import contextlib
 import json
+import select
 import socket
 import socketserver
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -23,8 +26,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from tickcast import page_view
 from tickcast.board_reader import BoardReader, Sample
+from tickcast.health import Health
 from tickcast.metrics import BOUNDS_S, Metric
+from tickcast.page_server import HEADERS, PUSH_INTERVAL_S, VIEWERS_MAX, Page
+from tickcast.page_view import View
 
 # A scraper, a page and a few probes at once; each answer takes some 10 ms of one core.
 CONNECTIONS_MAX = 16
@@ -33,7 +40,12 @@ SILENCE_S_MAX = 2.0
 CONNECTION_S_MAX = 5.0
 # A request's line and headers; a scraper's are a few hundred bytes. The standard library takes 6 MB.
 HEAD_BYTES_MAX = 16_384
+# Who looks at the page and takes nothing for so long is cut off; and what waits for him in the kernel is bounded, for
+# what he sees would be of long ago.
+VIEWER_SILENCE_S_MAX = 5.0
+VIEWER_BUFFER_BYTES = 131_072
 
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _BOUND_LABELS = (*map(floatToGoString, BOUNDS_S), "+Inf")
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
@@ -56,41 +68,17 @@ class BoardCollector(Collector):
         return families.values()
 
 
-class Health:
-    """Whether the loop lives and is ready, as the board shows it."""
-
-    def __init__(self, reader: BoardReader, live_timeout_s: float) -> None:
-        self._reader = reader
-        self._live_timeout_s = live_timeout_s
-
-    def live(self) -> tuple[bool, dict[str, Any]]:
-        """Alive: the loop's last turn is younger than the timeout."""
-        age_s = time.monotonic() - self._reader.turn_s()
-        live = age_s < self._live_timeout_s
-        answer: dict[str, Any] = {"live": live, "turn_age_s": round(age_s, 3)}
-        if not live:
-            answer["reason"] = f"the loop has made no turn for {age_s:.1f} s (allowed: {self._live_timeout_s:g} s)"
-        return live, answer
-
-    def ready(self) -> tuple[bool, dict[str, Any]]:
-        """Ready: alive, and the loop says so; with the loop's own account of its state."""
-        live, answer = self.live()
-        ready, detail = live and self._reader.ready(), self._reader.detail()
-        if live and not ready:
-            answer["reason"] = ": ".join(["the loop is not ready", *([detail["status"]] if "status" in detail else [])])
-        return ready, {"ready": ready, **answer, "detail": detail}
-
-
 class Server(ThreadingHTTPServer):
-    """A bounded HTTP server on the board."""
+    """A bounded HTTP server on the board and the page."""
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, host: str, port: int, reader: BoardReader, live_timeout_s: float) -> None:
+    def __init__(self, host: str, port: int, reader: BoardReader, health: Health, page: Page) -> None:
         """Listen on `host`:`port`, 0 being any free port. Raises OSError where that cannot be had."""
         self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        self.health = Health(reader, live_timeout_s)
+        self.health = health
+        self.page = page
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(BoardCollector(reader))
         self._deadlines_s: dict[socket.socket, float] = {}  # in the order of their coming
@@ -136,6 +124,10 @@ class Server(ThreadingHTTPServer):
         """A whole request has been read from `connection`."""
         self._asked.add(connection)
 
+    def stays(self, connection: socket.socket) -> None:
+        """`connection` is a viewer's: it may outstay the others, and takes no place of theirs."""
+        self._deadlines_s.pop(connection, None)
+
     def _made_room(self) -> bool:
         """Whether somebody could be cut off who has not asked for anything; of these, who came first."""
         silent = next((each for each in list(self._deadlines_s) if each not in self._asked), None)
@@ -171,12 +163,14 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def do_GET(self) -> None:
-        """Answer one of the three paths."""
-        answer = _PATHS.get(self.path.partition("?")[0])
-        if answer is None:
-            self.answer_json(HTTPStatus.NOT_FOUND, {"paths": list(_PATHS)})
+        """Answer one of the paths."""
+        path, files = self.path.partition("?")[0], self.server.page.files
+        if path in files:
+            self._answer(HTTPStatus.OK, files[path].content_type, files[path].body, HEADERS)
+        elif path in _PATHS:
+            _PATHS[path](self)
         else:
-            answer(self)
+            self.answer_json(HTTPStatus.NOT_FOUND, {"paths": [*_PATHS, *files]})
 
     def metrics(self) -> None:
         """`/metrics`, in the format the scraper prefers."""
@@ -195,6 +189,23 @@ class Handler(BaseHTTPRequestHandler):
         """`/readyz`."""
         self._answer_health(self.server.health.ready())
 
+    def snapshot(self) -> None:
+        """`/snapshot`: the page's document."""
+        if (view := self._view()) is not None:
+            self._answer(HTTPStatus.OK, "application/json", self.server.page.snapshot(view), HEADERS)
+
+    def stream(self) -> None:
+        """`/stream`: the same twice a second, until the viewer goes."""
+        view = self._view()
+        if view is None:
+            return
+        with self.server.page.place() as taken:
+            if taken:
+                self._push(view)
+            else:
+                reason = f"{VIEWERS_MAX} viewers look already; there is room when one of them goes"
+                self.answer_json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": reason})
+
     def answer_json(self, status: HTTPStatus, body: dict[str, Any]) -> None:
         """Send `body`."""
         self._answer(status, "application/json", json.dumps(body).encode() + b"\n")
@@ -206,16 +217,40 @@ class Handler(BaseHTTPRequestHandler):
         good, body = health
         self.answer_json(HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE, body)
 
-    def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        if status is HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET")
-        self.end_headers()
+    def _view(self) -> View | None:
+        """What the request asks to see; None where it was refused, with the reason."""
+        try:
+            return page_view.parsed(self.path.partition("?")[2])
+        except ValueError as error:
+            self.answer_json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+            return None
+
+    def _push(self, view: View) -> None:
+        connection = self.connection
+        self.server.stays(connection)
+        connection.settimeout(VIEWER_SILENCE_S_MAX)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, VIEWER_BUFFER_BYTES)
+        # Proxies that hold answers back until they are whole are told not to.
+        self._head(HTTPStatus.OK, {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", **HEADERS})
+        for event in self.server.page.events(view):
+            self.wfile.write(event)
+            if select.select([connection], [], [], PUSH_INTERVAL_S)[0]:
+                return  # he has nothing more to say: he is gone
+
+    def _answer(
+        self, status: HTTPStatus, content_type: str, body: bytes, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> None:
+        allowed = {"Allow": "GET"} if status is HTTPStatus.METHOD_NOT_ALLOWED else {}
+        self._head(status, {"Content-Type": content_type, "Content-Length": str(len(body)), **allowed, **headers})
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def _head(self, status: HTTPStatus, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
 
 
 class _Head:
@@ -240,6 +275,8 @@ _PATHS: dict[str, Callable[[Handler], None]] = {
     "/metrics": Handler.metrics,
     "/livez": Handler.live,
     "/readyz": Handler.ready,
+    "/snapshot": Handler.snapshot,
+    "/stream": Handler.stream,
 }
 
 

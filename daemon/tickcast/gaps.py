@@ -35,9 +35,6 @@ class Remark(msgspec.Struct, frozen=True):
     flags: tuple[str, ...]
 
 
-read = msgspec.json.Decoder(Remark).decode
-
-
 class Verdict(NamedTuple):
     """By offset of the range: the due ticks without an answer that are accounted for."""
 

@@ -8,12 +8,22 @@ from tickcast.config_section import Section
 
 # What becomes of a tick that shows a market state; see `market.py`.
 MarketRule = Literal["accept", "skip", "reset", "dead_letter"]
+# Formats whose bytes say nothing without a schema.
+SCHEMA_FORMATS = ("avro", "protobuf")
 
 
 class InputConfig(Section):
     """How a record of the input topic reads as a tick."""
 
-    format: Literal["json"] = Field("json", description="encoding of the records' values")
+    format: Literal["json", "msgpack", "avro", "protobuf"] = Field(
+        "json", description="encoding of the records' values; `avro` and `protobuf` need the extra `registry`"
+    )
+    schema_file: str = Field(
+        "",
+        description="with `avro` its schema (JSON), with `protobuf` a descriptor set (`protoc -o`), where records are "
+        "bare; empty: each record names its schema in `[registry]`",
+    )
+    message: str = Field("", description="with `protobuf` and `schema_file`: full name of the records' message")
     symbol: str = Field("symbol", description="path of the symbol; `kafka_key`: the record's key")
     event_time: str = Field(
         "event_time_ns", description="path of the event time; `kafka_timestamp`: the record's timestamp"
@@ -42,3 +52,17 @@ class InputConfig(Section):
         if self.halted != "accept" and not self.halted_path:
             raise ValueError("halted: needs halted_path, the field that says so")
         return self
+
+    @model_validator(mode="after")
+    def _schema_is_of_use(self) -> "InputConfig":
+        if self.schema_file and self.format not in SCHEMA_FORMATS:
+            raise ValueError(f"schema_file: of no use with format = {self.format}")
+        is_named = self.format == "protobuf" and bool(self.schema_file)
+        if bool(self.message) != is_named:
+            raise ValueError("message: needed with format = protobuf and schema_file, and of no use otherwise")
+        return self
+
+    @property
+    def is_framed(self) -> bool:
+        """Whether each record names its schema, for a registry to say what it is."""
+        return self.format in SCHEMA_FORMATS and not self.schema_file

@@ -63,7 +63,7 @@ class Accumulator(RecordAccumulator):  # type: ignore[misc]  # kafka-python has 
                 # The library's own batches in here are parts of one that was split.
                 if batches and type(last := batches[-1]) is Batch and last.hand(key, value, headers, on_delivery):
                     return False
-                batch = Batch(place, self.config["batch_size"], answered)
+                batch = Batch(place, self.config["batch_size"], answered, self.config["compression_attrs"])
                 batch.hand(key, value, headers, on_delivery)
                 batches.append(batch)
                 self._incomplete.add(batch)
@@ -89,8 +89,9 @@ class Accumulator(RecordAccumulator):  # type: ignore[misc]  # kafka-python has 
 class Batch(ProducerBatch):  # type: ignore[misc]
     """Records of one partition, and whom to tell of each."""
 
-    def __init__(self, place: TopicPartition, bytes_max: int, answered: Answered) -> None:
-        records = MemoryRecordsBuilder(MESSAGE_FORMAT, 0, bytes_max)
+    def __init__(self, place: TopicPartition, bytes_max: int, answered: Answered, compression: int = 0) -> None:
+        """`compression` is the library's number of a way to pack; `bytes_max` is meant before it."""
+        records = MemoryRecordsBuilder(MESSAGE_FORMAT, compression, bytes_max)
         records._builder.__class__ = _Builder
         super().__init__(place, records)
         self._told: list[OnDelivery] = []

@@ -6,13 +6,14 @@ Stages `poll` and `produce` of the way of a tick; used by `client_kafka_python` 
 from collections.abc import Callable
 from typing import Any
 
-from kafka import errors
+from kafka import codec, errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
 
 from tickcast import kafka_security
 from tickcast.config import KafkaConfig
+from tickcast.errors import MissingExtraError
 
 # A member that has not polled for so long gives its partitions to others: an order above the longest turn of the loop.
 POLL_INTERVAL_MAX_MS = 60_000
@@ -34,6 +35,8 @@ CONNECTION_IDLE_MAX_MS = 540_000
 PRODUCE_BATCH_BYTES = 65_536
 # kafka-python's sender sleeps so long where the cluster is still ending the transaction before: often a millisecond.
 TRANSACTION_RETRY_PAUSE_MS = 20
+# What unpacks records, by Kafka's name of the way they are packed; pip's name of the library. gzip is Python's own.
+COMPRESSION_LIBRARIES = {"lz4": "lz4", "snappy": "python-snappy", "zstd": "zstandard"}
 
 
 class ClosingSocket(KafkaNetSocket):  # type: ignore[misc]  # kafka-python has no types
@@ -123,6 +126,7 @@ def producer_settings(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
         # Under load a batch fills while the one before it is on its way; waiting for more would only add latency.
         "linger_ms": 0,
         "batch_size": min(PRODUCE_BATCH_BYTES, config.batch_bytes_max),
+        "compression_type": None if config.compression == "none" else config.compression,
         "max_block_ms": SEND_BLOCK_MAX_MS,
     }
 
@@ -136,7 +140,15 @@ def transactional_settings(config: KafkaConfig, transactional_id: str) -> dict[s
     }
 
 
+def check_compression() -> None:
+    """Raises MissingExtraError where a library is absent: any producer may pack its records in any way, at any time."""
+    for kind, library in COMPRESSION_LIBRARIES.items():
+        if not getattr(codec, f"has_{kind}")():
+            raise MissingExtraError(f"kafka-python cannot read records packed with {kind}: pip install {library}")
+
+
 def _common(config: KafkaConfig, instance_id: str) -> dict[str, Any]:
+    check_compression()
     return {
         "bootstrap_servers": config.bootstrap_servers.split(","),
         "client_id": f"tickcast-{instance_id}",

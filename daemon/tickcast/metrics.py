@@ -26,6 +26,8 @@ BOUNDS_S = tuple(
 STAGES = ("decode", "features", "push", "run", "encode", "produce", "prefix")
 # Wall clocks of two hosts may disagree: only these latencies can come out negative.
 WALL_LATENCIES = ("event_to_sent", "kafka_to_sent")
+# The ways to answer a tick; each is held to the bundle's certificate by itself.
+ANSWER_PATHS = ("finish", "window", "carried")
 # What becomes of a transaction.
 TRANSACTION_RESULTS = ("committed", "aborted")
 # Why a due tick is not answered: it was not its symbol's newest, or too old.
@@ -75,7 +77,7 @@ _TABLE = (
         "tickcast_forecasts_total",
         "counter",
         "Forecasts handed to the producer.",
-        {"path": ("finish", "window", "carried")},
+        {"path": ANSWER_PATHS},
     ),
     Metric("tickcast_warming_ticks_total", "counter", "Ticks without a forecast: their window is not full yet."),
     Metric(
@@ -94,6 +96,25 @@ _TABLE = (
         "tickcast_forecasts_expired_total",
         "counter",
         "Forecast values whose tick had already been received when they were sent.",
+        {"horizon": ANY},
+    ),
+    # what came of the forecasts
+    Metric(
+        "tickcast_forecasts_scored_total",
+        "counter",
+        "Forecast values whose tick has come: what happened is known.",
+        {"horizon": ANY},
+    ),
+    Metric(
+        "tickcast_forecast_squared_error_total",
+        "counter",
+        "Sum of their squared errors, in squares of the bundle's target_scale.",
+        {"horizon": ANY},
+    ),
+    Metric(
+        "tickcast_persistence_squared_error_total",
+        "counter",
+        "Sum of the squared errors that the guess of no change would have had, in the same unit.",
         {"horizon": ANY},
     ),
     # windows
@@ -152,12 +173,20 @@ _TABLE = (
         {"name": ANY, "version": ANY, "sha256": ANY, "family": ANY},
     ),
     Metric(
+        "tickcast_certificate_error_ratio",
+        "gauge",
+        "Largest error of the golden windows on this machine, over max(target_scale, |reference|).",
+        {"path": ANSWER_PATHS},
+    ),
+    Metric("tickcast_certificate_tolerance_ratio", "gauge", "The largest such error with which a bundle is accepted."),
+    Metric(
         "tickcast_reloads_total",
         "counter",
         "Reloads: swapped to another bundle, refused (the old one answers on), or the bundle was the same.",
         {"result": ("swapped", "refused", "unchanged")},
     ),
     Metric("tickcast_last_reload_timestamp_seconds", "gauge", "When a reload last ended, whatever came of it."),
+    Metric("tickcast_last_reload_successful", "gauge", "1 unless the last reload was refused, then 0."),
     Metric("tickcast_provider_info", "gauge", "The execution provider in use.", {"provider": ANY, "requested": ANY}),
     Metric("tickcast_uncaptured_graphs", "gauge", "Graphs on a GPU that run without CUDA graphs, slower."),
     Metric("tickcast_start_time_seconds", "gauge", "When the process started."),

@@ -3,6 +3,7 @@
 Before the way of a tick.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tickcast import bundle, carried_parity, codec, commit_note
@@ -11,6 +12,7 @@ from tickcast.codec import Decoder
 from tickcast.config import Config
 from tickcast.engine import Engine
 from tickcast.manifest import Manifest
+from tickcast.parity import PathParity
 
 
 class Model(NamedTuple):
@@ -19,6 +21,7 @@ class Model(NamedTuple):
     engine: Engine
     carried: CarriedEngine | None  # in the mode `carried`
     decoder: Decoder
+    parity: Sequence[PathParity]  # how far each path was from the reference, on this machine
 
     @property
     def manifest(self) -> Manifest:
@@ -47,12 +50,12 @@ def around(engine: Engine, config: Config) -> Model:
     Raises ConfigurationError for an input mapping that does not fit the bundle, BundleError for a bundle that is not
     certified for the mode.
     """
-    decoder = codec.decoder(config.input, engine.bundle.manifest.record_columns)
+    decoder = codec.configured(config, engine.bundle.manifest.record_columns)
     if config.inference.mode != "carried":
-        return Model(engine, None, decoder)
+        return Model(engine, None, decoder, engine.parity)
     carried = CarriedEngine(engine.bundle, config.inference)
-    carried_parity.warm(carried, engine.features)
-    return Model(engine, carried, decoder)
+    stepped = carried_parity.warm(carried, engine.features)
+    return Model(engine, carried, decoder, [*engine.parity, *stepped])
 
 
 def windows_go_on(config: Config, old: Manifest, new: Manifest) -> bool:

@@ -8,20 +8,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tickcast import symbols
-from tickcast.carried_inference import CarriedInference
+from tickcast.answering import Answering
 from tickcast.clients import Client, Partition, Record
 from tickcast.clock import Clock
-from tickcast.codec import Decoder
 from tickcast.commits import Commits
 from tickcast.config import Config
 from tickcast.deliveries import Batch, Deliveries
 from tickcast.errors import BadRecord
-from tickcast.inference import Inference
 from tickcast.instruments import Instruments, Outcome
 from tickcast.lag import Lag
 from tickcast.ownership import Ownership
 from tickcast.partition_state import PartitionState
-from tickcast.publisher import Publisher, Received, Work
+from tickcast.publisher import Received, Work
 
 # A poll that is full means a backlog, unless polls are so small that they are full without one.
 BACKLOG_MIN = 64
@@ -43,9 +41,7 @@ class Pipeline:
         self,
         config: Config,
         client: Client,
-        decoder: Decoder,
-        inference: Inference | CarriedInference,
-        publisher: Publisher,
+        answering: Answering,
         ownership: Ownership,
         commits: Commits,
         deliveries: Deliveries,
@@ -54,9 +50,7 @@ class Pipeline:
     ) -> None:
         self._kafka = config.kafka
         self._client = client
-        self._decoder = decoder
-        self._inference = inference
-        self._publisher = publisher
+        self._take_on(answering)
         self._ownership = ownership
         self._rebuilds = ownership.rebuilds
         self._commits = commits
@@ -91,12 +85,16 @@ class Pipeline:
         """For how long the consumer has been paused, `pause_reason` says why; 0 where it is not."""
         return 0 if self._paused_since_ns is None else max(1, now_ns - self._paused_since_ns)
 
-    def swap(self, decoder: Decoder, inference: Inference | CarriedInference, publisher: Publisher) -> None:
-        """From the next turn on these answer, of another bundle. Between two turns nothing is half processed."""
-        self._decoder = decoder
-        self._inference = inference
-        self._publisher = publisher
+    def swap(self, answering: Answering) -> None:
+        """From the next turn on this answers, of another bundle. Between two turns nothing is half processed."""
+        self._take_on(answering)
         self._carries_wanted = False
+
+    def _take_on(self, answering: Answering) -> None:
+        self._decoder = answering.decoder
+        self._inference = answering.inference
+        self._publisher = answering.publisher
+        self._recorder = answering.recorder
 
     def _process(self, records: Sequence[Record]) -> None:
         received = Received(self._clock.wall_ns(), self._clock.monotonic_ns())
@@ -107,6 +105,7 @@ class Pipeline:
             self._inference.prepare()
             self._carries_wanted = self._inference.carries_wanted
         self._instruments.stages.book()
+        self._recorder.turn()
         self._ownership.advance()
         if not self._rebuilds.is_waiting:
             self._rebuild()
@@ -118,11 +117,14 @@ class Pipeline:
         if self._lag is not None:
             remarks = self._lag.choose(work.rows, work.records, work.due, received.wall_ns)
             work = work._replace(remarks=remarks)
+        answered = []
         for answers in self._inference.answer(work.rows, work.due):
             self._publisher.publish(work, answers, received, batch)
+            answered.append(answers)
         self._publisher.hand_over(work, batch)
         self._inference.settle(is_backlog)
         self._account(work, received)
+        self._recorder.note(work, answered, received)
         self._carries_wanted = self._inference.carries_wanted
 
     def _decide(self, records: Sequence[Record], batch: Batch) -> Work:
@@ -213,7 +215,7 @@ class Pipeline:
         load = self._deliveries.load(self._kafka.outstanding_max, self._kafka.outstanding_bytes_max)
         paused = self._paused_since_ns is not None
         if self._commits.busy or load > 1 or (paused and load > 0.5):
-            self._client.pause(self._served())  # again each turn: new partitions come unpaused
+            self._client.pause(self._served())  # again each turn: partitions are taken up meanwhile
             waiting = f"{self._deliveries.outstanding} records are not acknowledged"
             self.pause_reason = "a transaction has not ended" if self._commits.busy else waiting
             if not paused:

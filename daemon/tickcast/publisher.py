@@ -3,7 +3,7 @@
 Stages `encode` and `produce` of the way of a tick.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import isfinite
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from tickcast.errors import BadRecord, NonFiniteForecast
 from tickcast.inference import Answers
 from tickcast.instruments import Instruments
 from tickcast.lag import NO_REMARK, Remark, Remarks
+from tickcast.manifest import Manifest
 from tickcast.windows import Row, Tick, Values
 
 
@@ -52,16 +53,26 @@ class _Encoded(msgspec.Struct, gc=False):
 class Publisher:
     """Encodes each answer and hands it to the producer."""
 
-    def __init__(self, config: Config, bundle: Bundle, send: Send, instruments: Instruments, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        bundle: Bundle,
+        encode: Callable[[wire.Forecast], bytes],
+        send: Send,
+        instruments: Instruments,
+        clock: Clock,
+    ) -> None:
+        """`encode` makes a forecast a record's value."""
         manifest = bundle.manifest
         self._bundle = wire.BundleName(manifest.name, manifest.version, bundle.sha256)
         self._horizons = manifest.horizons
         self._unit = manifest.unit
-        self._reference_mid = _mean([manifest.record_columns.index(column) for column in manifest.reference_columns])
+        self._reference_mid = reference_mid_of(manifest)
         self._output_topic = config.kafka.output_topic
         self._dead_letter_topic = config.kafka.dead_letter_topic
         self._dead_letter_bytes_max = config.input.dead_letter_bytes_max
         self._letter_bytes_max = wire.dead_letter_limit(config.kafka.batch_bytes_max)
+        self._encode_forecast = encode
         self._send = send
         self._instruments = instruments
         self._clock = clock
@@ -163,11 +174,12 @@ class Publisher:
             path,
             flags,
         )
-        return wire.encode(forecast)
+        return self._encode_forecast(forecast)
 
 
-def _mean(places: Sequence[int]) -> Callable[[Values], float | None]:
-    """The mean of the values at `places`, None of none."""
+def reference_mid_of(manifest: Manifest) -> Callable[[Values], float | None]:
+    """What a forecast's change starts from: the mean of the reference columns, None where there are none."""
+    places = [manifest.record_columns.index(column) for column in manifest.reference_columns]
     if not places:
         return lambda values: None
     if len(places) == 2:  # bid and ask

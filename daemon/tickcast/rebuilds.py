@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from tickcast import log
 from tickcast.clients import Client, Partition, Reader, Record
 from tickcast.clock import Clock
-from tickcast.errors import BrokerError, OffsetOutOfRangeError
+from tickcast.errors import BrokerError, OffsetOutOfRangeError, RegistryError
 from tickcast.instruments import Instruments
 from tickcast.partition_state import PartitionState
 
@@ -97,7 +97,7 @@ class Rebuilds:
         self._log.warning("ends before what was answered already", partition=f"{partition.topic}/{partition.number}")
         self._cut_short = True
 
-    def put_off(self, error: BrokerError) -> None:
+    def put_off(self, error: BrokerError | RegistryError) -> None:
         """Go on after a pause."""
         self._log.warning("not read back yet", partitions=len(self._under_way), error=str(error))
         self._due_ns = self._clock.monotonic_ns() + RETRY_PAUSE_NS
@@ -121,7 +121,7 @@ class Rebuilds:
         except OffsetOutOfRangeError as error:
             self._cut_short = True
             self._log.warning("records were deleted while they were read back", error=str(error))
-        except BrokerError as error:
+        except (BrokerError, RegistryError) as error:
             if not error.retriable:
                 raise
             self.put_off(error)

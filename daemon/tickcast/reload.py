@@ -167,6 +167,7 @@ class Reloads:
     def _end(self, result: Result, outcome: str) -> None:
         self.outcome = outcome
         self._board.counter("tickcast_reloads_total", result=result).add()
+        self._board.gauge("tickcast_last_reload_successful").set(float(result != "refused"))
         self._board.gauge("tickcast_last_reload_timestamp_seconds").set(self._clock.wall_ns() / 1e9)
         self._notifier.ready(outcome)
 

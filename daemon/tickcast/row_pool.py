@@ -26,6 +26,7 @@ class RowPool:
         self.features = features
         self._window = window
         self._rows: Rows = np.empty((SLOTS_MIN * window, features), np.float32)
+        self.seated = np.zeros(SLOTS_MIN, np.int64)  # [slots]: how often each was given to a window
         self._free = list(range(SLOTS_MIN - 1, -1, -1))
         self._release = self._free.append  # given to each window: called when nobody refers to it any more
         # [window, window]: at a ring's index of the newest row, the indices of all rows, oldest first.
@@ -79,6 +80,7 @@ class RowPool:
             self._grow()
         window.slot = self._free.pop()
         window.release = self._release
+        self.seated[window.slot] += 1
         self._rows[window.slot * self._window : (window.slot + 1) * self._window] = 0.0
 
     def _grow(self) -> None:
@@ -87,6 +89,7 @@ class RowPool:
         rows: Rows = np.empty((after * self._window, self._rows.shape[1]), np.float32)
         rows[: len(self._rows)] = self._rows
         self._rows = rows
+        self.seated = np.concatenate([self.seated, np.zeros(after - before, np.int64)])
         self._free.extend(range(after - 1, before - 1, -1))
 
 

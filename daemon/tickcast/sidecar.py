@@ -1,4 +1,4 @@
-"""The second process: started by the loop's process, it serves metrics and health from the board and dies with it.
+"""The second process: started by the loop's process, it serves metrics, health and the page, and dies with it.
 
 `Sidecar` is the parent's side; `main`, run as `python -m tickcast.sidecar`, the child's. A socket pair links the two:
 over it the child reports the port it got (or why it got none), and its end of file tells it that the parent is gone.
@@ -15,14 +15,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tickcast.errors import ConfigurationError, TickcastError
 
 if TYPE_CHECKING:  # the child needs neither numpy nor pydantic, and starts in half the time without
-    from tickcast.board import Board
     from tickcast.config import HttpConfig
+    from tickcast.shared_memory import SharedMemory
 
 # A Python process with a dozen imports: 0.2 s on an idle core, several on a host that starts everything at once.
 START_TIMEOUT_S = 15.0
@@ -43,26 +43,27 @@ class Sidecar:
         self._url = ""
 
     @classmethod
-    def launch(cls, board: "Board", config: "HttpConfig", hang_timeout_s: int) -> "Sidecar":
+    def launch(cls, shared: "SharedMemory", config: "HttpConfig", hang_timeout_s: int, name: str = "") -> "Sidecar":
         """Start the child; it takes a while until it listens, in which there is other work to do.
 
-        A parent that was ready once and makes no turn for `hang_timeout_s` is ended by it.
+        A parent that was ready once and makes no turn for `hang_timeout_s` is ended by it. `name` is the instance's,
+        for the page.
         """
         link, child_link = socket.socketpair()
         with child_link:
-            fds = (board.fd, child_link.fileno())
+            fds = {**shared.fds, "link-fd": child_link.fileno()}
             process = subprocess.Popen(
-                _command(config, hang_timeout_s, *fds),
-                pass_fds=fds,
+                _command(config, hang_timeout_s, name, fds),
+                pass_fds=tuple(fds.values()),
                 stdin=subprocess.DEVNULL,
                 process_group=0,  # the terminal's Ctrl-C is for the loop, which is still watched while it drains
             )
         return cls(process, link, config)
 
     @classmethod
-    def start(cls, board: "Board", config: "HttpConfig", hang_timeout_s: int) -> "Sidecar":
+    def start(cls, shared: "SharedMemory", config: "HttpConfig", hang_timeout_s: int, name: str = "") -> "Sidecar":
         """Start the child and wait until it listens. Raises what `url` raises."""
-        sidecar = cls.launch(board, config, hang_timeout_s)
+        sidecar = cls.launch(shared, config, hang_timeout_s, name)
         try:
             sidecar.url  # noqa: B018 - asked for what it raises
         except TickcastError:
@@ -104,11 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported here: the loop's process imports this module for `Sidecar` and serves nothing.
     from tickcast import hangs
     from tickcast.board_reader import BoardReader
-    from tickcast.exposition import Server
+    from tickcast.serving import Descriptors, serving
 
     with socket.socket(fileno=options.link_fd) as link:
+        fds = Descriptors(options.board_fd, options.tape_fd, options.wish_fd)
         try:
-            server = Server(options.host, options.port, BoardReader(options.board_fd), options.live_timeout_s)
+            server = serving(options.host, options.port, fds, options.live_timeout_s, options.name)
         except OSError as error:
             _report(link, {"error": error.strerror or str(error)})
             return 1
@@ -121,15 +123,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0  # its threads end with it: there is no one left to ask
 
 
-def _command(config: "HttpConfig", hang_timeout_s: int, board_fd: int, link_fd: int) -> list[str]:
+def _command(config: "HttpConfig", hang_timeout_s: int, name: str, fds: Mapping[str, int]) -> list[str]:
     options: dict[str, Any] = {
-        "board-fd": board_fd,
-        "link-fd": link_fd,
+        **fds,
         "parent-pid": os.getpid(),
         "host": config.host,
         "port": config.port,
         "live-timeout-s": config.live_timeout_ms / 1e3,
         "hang-timeout-s": hang_timeout_s,
+        "name": name,
     }
     # -P: the working folder is no place to import from.
     return [sys.executable, "-P", "-m", "tickcast.sidecar", *(f"--{name}={value}" for name, value in options.items())]
@@ -139,9 +141,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tickcast.sidecar", description="Serves a running daemon's metrics."
     )
-    for name in ("board-fd", "link-fd", "parent-pid", "port", "hang-timeout-s"):
+    for name in ("board-fd", "tape-fd", "wish-fd", "link-fd", "parent-pid", "port", "hang-timeout-s"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--host", required=True)
+    parser.add_argument("--name", default="")
     parser.add_argument("--live-timeout-s", type=float, required=True)
     return parser.parse_args(arguments)
 

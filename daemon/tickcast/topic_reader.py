@@ -16,7 +16,7 @@ from tickcast.config import KafkaConfig
 from tickcast.errors import BrokerError
 from tickcast.kafka_python_errors import answering
 from tickcast.kafka_python_records import read_leniently
-from tickcast.kafka_python_settings import opened
+from tickcast.kafka_python_settings import check_compression, opened
 
 # A reader that hears nothing for so long reports it instead of waiting for ever.
 SILENCE_MAX_S = 30.0
@@ -109,6 +109,7 @@ def _consumer(config: KafkaConfig, more: Mapping[str, Any]) -> Any:
         "allow_auto_create_topics": False,
         **kafka_security.for_kafka_python(config.security),
     }
+    check_compression()
     with answering(config.bootstrap_servers):
         consumer = opened(KafkaConsumer, {**settings, **more})
     read_leniently(consumer)

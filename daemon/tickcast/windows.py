@@ -183,6 +183,11 @@ class Windows:
         window.oldest = self._oldest_needed[window.place] = window.oldest_needed()
         return decision
 
+    def full(self, symbol: str) -> SymbolWindow | None:
+        """The symbol's window, if it is full."""
+        window = self._symbols.get(symbol)
+        return window if window is not None and window.count == self._length else None
+
     def replay_from(self, position: int) -> int:
         """An offset from which a rebuild up to `position` (exclusive) gives these very windows.
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import tensorflow as tf
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tickcast.errors import UsageError
 from tickcast.manifest import Tensor

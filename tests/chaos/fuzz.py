@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from tickcast import codec, codec_json, market
+from tickcast import codec, codec_fields, codec_json, market
 from tickcast.config import InputConfig
 from tickcast.errors import BadRecord, ConfigurationError, EmptyRecord, OversizeRecord
 from tickcast.windows import Tick
@@ -28,7 +28,7 @@ from tickcast.windows import Tick
 from chaos import decode_coverage, fuzz_inputs, slow_decode
 from chaos.fuzz_inputs import MAPPINGS, Input, Mapping
 
-TRACED_FILES = frozenset(module.__file__ for module in (codec, codec_json, market))
+TRACED_FILES = frozenset(module.__file__ for module in (codec, codec_fields, codec_json, market))
 TRACED_EVERY = 64  # tracing a decode costs ten of them
 CORPUS_MAX = 2_000  # per mapping; then a new one takes the place of one chosen by chance
 CORPUS_BYTES_MAX = 2_000  # longer inputs show nothing that shorter ones do not

@@ -43,6 +43,9 @@ def bench_engine(
     rounds: Annotated[int, typer.Option(min=1, help="So many rounds: what is compared takes turns.")] = 5,
     saturated_ticks: Annotated[int, typer.Option(min=1, help="Ticks of each saturated round.")] = 20_000,
     saturated_only: Annotated[bool, typer.Option("--saturated-only", help="Leave out the paced rounds.")] = False,
+    watched: Annotated[
+        bool, typer.Option("--watched", help="Only: paced, while nobody looks and with scrapes and an open page.")
+    ] = False,
     plain: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="ONNX file for plain runs; default: the bundle's window graph."),
@@ -67,6 +70,8 @@ def bench_engine(
         raise UsageError("--pace recorded needs --ticks")
     if family is not None and model is not None:
         raise UsageError("--model goes with --bundle: --family makes its own")
+    if watched and (saturated_only or plain is not None or model is not None):
+        raise UsageError("--watched compares paced rounds alone: not with --saturated-only, --plain or --model")
     windows, counts = _numbers("--window", window, 2), _numbers("--symbols", symbols, 1)
     clock = SystemClock()
     log.configure(LogConfig(level="warning"), clock)
@@ -105,7 +110,7 @@ def bench_engine(
                 columns = mapping(ticks, columns=of.manifest.record_columns)
                 subjects.append(bench_subject.recorded(of, its_model, ticks, columns))
         source = ticks.name if ticks else f"simulated, seed {seed}"
-        report = bench.run(subjects, settings, source, clock, status.update)
+        report = bench.run(subjects, settings, source, clock, status.update, watched)
     show(console, report)
     if json_ is not None:
         json_.write_text(json.dumps(report, indent=2) + "\n", "utf-8")

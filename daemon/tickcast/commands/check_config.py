@@ -26,7 +26,7 @@ def check_config(
         try:
             manifest = bundle.load(folder).manifest
             if settings is not None:
-                codec.decoder(settings.input, manifest.record_columns)
+                codec.configured(settings, manifest.record_columns)
                 if settings.inference.mode == "carried":
                     bundle.carried_certificate(folder, manifest)
         except BundleError as error:

@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from tickcast import config as configuration
 from tickcast import log
 from tickcast.clock import SystemClock
+from tickcast.journal import Journal
 
 
 def run(
@@ -19,7 +21,7 @@ def run(
     settings = configuration.load(config, os.environ)
     faulthandler.enable()  # ended for hanging, it says where
     clock = SystemClock()
-    log.configure(settings.log, clock)
+    log.configure(settings.log, clock, journal=Journal.behind(sys.stderr, os.environ))
     # Imported late: onnxruntime and kafka-python take a third of a second that a wrong configuration need not wait for.
     from tickcast.daemon import Daemon
 
