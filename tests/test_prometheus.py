@@ -21,6 +21,7 @@ from tickcast.board_reader import BoardReader
 from tickcast.broker import Broker
 from tickcast.clock import SystemClock
 from tickcast.exposition import BoardCollector
+from tickcast.health import Health
 from tickcast.metrics import METRICS, STAGES, Metric
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -134,7 +135,8 @@ def test_promtool_has_nothing_against_any_metric() -> None:
         if metric.kind == "gauge":
             handle.set(1.0)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(BoardCollector(BoardReader(board.fd)))
+    reader = BoardReader(board.fd)
+    registry.register(BoardCollector(reader, Health(reader, live_timeout_s=1e12)))
     shown = generate_latest(registry).decode()
     board.close()
     assert set(re.findall(r"^# TYPE (\w+)", shown, flags=re.MULTILINE)) == set(METRICS)

@@ -138,9 +138,11 @@ def test_a_loop_that_makes_no_turn_is_neither_live_nor_ready(board: Board, ask: 
     status, body = ask("/readyz")
     assert status == 503
     assert "no turn for 61" in json.loads(body)["reason"]
+    assert "\ntickcast_ready 0.0\n" in ask("/metrics")[1]
     board.turn(time.monotonic_ns())
     assert ask("/livez")[0] == 200
     assert ask("/readyz")[0] == 200
+    assert "\ntickcast_ready 1.0\n" in ask("/metrics")[1]
 
 
 @pytest.mark.parametrize("path", ["/index.html", "/metrics/", "/../etc/passwd", "/livez/x", "/stream/"])

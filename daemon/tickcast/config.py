@@ -161,7 +161,7 @@ class RecoveryConfig(Section):
 
 
 class HttpConfig(Section):
-    """`/metrics`, `/livez` and `/readyz`, served by a process of its own."""
+    """The page, `/metrics`, `/livez` and `/readyz`, served by a process of its own."""
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Port = Field(9464, description="port to listen on; 0: a free one, written to the log")

@@ -54,8 +54,10 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 class BoardCollector(Collector):
     """The board as prometheus_client's metric families: the exposition format is the library's business."""
 
-    def __init__(self, reader: BoardReader) -> None:
+    def __init__(self, reader: BoardReader, health: Health) -> None:
+        """`health` answers for `tickcast_ready`: a loop that hangs cannot take its word back."""
         self._reader = reader
+        self._health = health
 
     def collect(self) -> Iterable[Family]:
         """One family per metric with a series, each with all its samples."""
@@ -64,6 +66,8 @@ class BoardCollector(Collector):
             family = families.get(sample.metric.name)
             if family is None:
                 family = families[sample.metric.name] = _family(sample.metric)
+            if sample.metric.name == "tickcast_ready":
+                sample = sample._replace(values=[float(self._health.ready()[0])])
             _add(family, sample)
         return families.values()
 
@@ -80,7 +84,7 @@ class Server(ThreadingHTTPServer):
         self.health = health
         self.page = page
         self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(BoardCollector(reader))
+        self.registry.register(BoardCollector(reader, health))
         self._deadlines_s: dict[socket.socket, float] = {}  # in the order of their coming
         self._asked: set[socket.socket] = set()  # of these, whose request has been read
         self._leaving: set[socket.socket] = set()  # cut off to make room; their threads are about to find out

@@ -1,6 +1,6 @@
 """Forecasts as Avro records, of the schema in `schemas/forecast.avsc`.
 
-Stage `encode` of the way of a tick. Written by hand, field by field: fastavro, which reads them, takes four times as
+Stage `encode` of the way of a tick. Written by hand, field by field: fastavro, which reads them, takes twice as
 long to write one. Source: the specification of Apache Avro 1.12, binary encoding and schema resolution.
 """
 
@@ -29,7 +29,7 @@ _double = struct.Struct("<d").pack
 
 def encoder(config: Config) -> Callable[[Forecast], bytes]:
     """See `ForecastFormat`."""
-    return functools.partial(_encoded, forecast_schema.header(config), _Digits().long)
+    return functools.partial(_encoded, forecast_schema.header(config))
 
 
 def decoder(config: Config, kind: Any) -> Callable[[bytes], Any]:
@@ -74,7 +74,7 @@ def _schema(schema: Schema) -> AvroSchema:
         raise msgspec.DecodeError(f"no forecast: {error}") from error
 
 
-def _encoded(header: bytes, long: Callable[[int], bytes], forecast: Forecast) -> bytes:
+def _encoded(header: bytes, forecast: Forecast) -> bytes:
     values, mid = forecast.forecast, forecast.reference_mid
     parts = (
         header,
@@ -82,16 +82,16 @@ def _encoded(header: bytes, long: Callable[[int], bytes], forecast: Forecast) ->
         _text(forecast.symbol),
         _text(forecast.topic),
         _number(forecast.partition),
-        long(forecast.offset),
-        long(forecast.event_time_ns),
-        long(forecast.tick_time_ns),
-        long(forecast.received_time_ns),
-        long(forecast.sent_time_ns),
+        _long(forecast.offset),
+        _long(forecast.event_time_ns),
+        _long(forecast.tick_time_ns),
+        _long(forecast.received_time_ns),
+        _long(forecast.sent_time_ns),
         _array(forecast.horizons),
         _doubles(values),
         _text(forecast.unit),
         _NULL if mid is None else _THERE + _double(mid),
-        long(forecast.skipped_before),
+        _long(forecast.skipped_before),
         _bundle(forecast.bundle),
         _text(forecast.path),
         _array(forecast.flags),
@@ -99,35 +99,16 @@ def _encoded(header: bytes, long: Callable[[int], bytes], forecast: Forecast) ->
     return b"".join(parts)
 
 
-class _Digits:
-    """Of each number of 14 bits the bytes it takes: within a longer number, and at its end."""
-
-    def __init__(self) -> None:
-        self.within = [bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number in range(1 << 14)]
-        self.last = [_varint(number) for number in range(1 << 14)]
-
-    def long(self, value: int) -> bytes:
-        """`value`, of 64 bits: looked up, as times and offsets are new ones each time."""
-        zigzag = value << 1 if value >= 0 else -value * 2 - 1
-        within = self.within
-        if zigzag < 1 << 14:
-            return self.last[zigzag]
-        if zigzag < 1 << 28:
-            return within[zigzag & 0x3FFF] + self.last[zigzag >> 14]
-        if zigzag < 1 << 56:
-            return within[zigzag & 0x3FFF] + within[zigzag >> 14 & 0x3FFF] + self._high(zigzag >> 28)
-        return (
-            within[zigzag & 0x3FFF]
-            + within[zigzag >> 14 & 0x3FFF]
-            + within[zigzag >> 28 & 0x3FFF]
-            + within[zigzag >> 42 & 0x3FFF]
-            + self.last[zigzag >> 56]
-        )
-
-    def _high(self, zigzag: int) -> bytes:
-        if zigzag < 1 << 14:
-            return self.last[zigzag]
-        return self.within[zigzag & 0x3FFF] + self.last[zigzag >> 14]
+def _long(value: int) -> bytes:
+    zigzag = value << 1 if value >= 0 else -value * 2 - 1
+    if not 1 << 56 <= zigzag < 1 << 63:
+        return _varint(zigzag)
+    # Nine bytes, as times of this century take: eight times seven bits moved apart in three steps, then the last seven.
+    low = zigzag & 0x00FF_FFFF_FFFF_FFFF
+    low = low & 0x0FFF_FFFF | (low & 0x00FF_FFFF_F000_0000) << 4
+    low = low & 0x3FFF_0000_3FFF | (low & 0x0FFF_C000_0FFF_C000) << 2
+    low = low & 0x007F_007F_007F_007F | (low & 0x3F80_3F80_3F80_3F80) << 1
+    return (zigzag >> 56 << 64 | low | 0x8080_8080_8080_8080).to_bytes(9, "little")
 
 
 @functools.lru_cache(REMEMBERED)

@@ -150,7 +150,7 @@ _TABLE = (
     ),
     Metric("tickcast_stalls_total", "counter", "Partitions not read though there was more: the process ends then."),
     Metric("tickcast_last_progress_timestamp_seconds", "gauge", "When a position last moved."),
-    Metric("tickcast_ready", "gauge", "1 when warm and assigned, else 0."),
+    Metric("tickcast_ready", "gauge", "1 while `/readyz` says ready, else 0."),
     # latency
     Metric("tickcast_event_to_sent_seconds", "histogram", "Event time to hand-over, wall clocks."),
     Metric("tickcast_kafka_to_sent_seconds", "histogram", "Kafka timestamp of the tick to hand-over, wall clocks."),
