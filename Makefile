@@ -14,7 +14,7 @@ setup: $(STAMP) ## virtual environment with everything, pinned
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "tickcast needs Python 3.11, 3.12 or 3.13, this is %d.%d: make PYTHON=python3.12" % v[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[librdkafka,export,demo,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[librdkafka,registry,export,demo,dev]'
 	@touch $@
 
 demo: setup ## the whole job on this machine; TICKS=file.csv.gz FAMILY=stacked|additive|seq2seq DURATION_S= RATE=

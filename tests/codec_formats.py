@@ -5,12 +5,17 @@ Avro and Protobuf get a schema made up for each dictionary, as a producer of jus
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Protocol
 
 import fastavro
 import msgspec
+import pytest
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from tickcast import protobuf_types
@@ -115,6 +120,15 @@ def protobuf_message(file: FileDescriptorProto, fields: Mapping[str, Any]) -> by
     """`fields` as the first message of `file`, without a header."""
     kind = protobuf_types.of_schema(Schema("PROTOBUF", base64.b64encode(file.SerializeToString()).decode()), [0])
     return bytes(kind(**_present(fields)).SerializeToString())
+
+
+def protoc(*arguments: str) -> None:
+    """Run `protoc`, in a process of its own: beside tensorflow's copy of the library it ends the process."""
+    found = find_spec("grpc_tools")
+    if found is None or found.origin is None:
+        pytest.skip("grpcio-tools is not installed")
+    built_in = Path(found.origin).parent / "_proto"
+    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", f"-I{built_in}", *arguments], check=True)
 
 
 def formats() -> dict[str, Format]:

@@ -215,3 +215,14 @@ def test_a_later_report_stands_over_an_earlier_one(tmp_path):
     assert found.costs.finish_more_s == pytest.approx(30e-6)
     assert found.origins["full_s"] == str(paths[1])
     assert found.origins["prefix_s"].startswith("built in")
+
+
+@pytest.mark.parametrize(("p90_us", "spread"), [(400.0, 0.541), (9_000.0, fleet_costs.SPREAD_MAX)])
+def test_what_ticks_alone_differ_by_is_read_up_to_what_a_daemon_does_itself(tmp_path, p90_us, spread):
+    path = tmp_path / "report.json"
+    in_hand = {"received to sent": {"p50_us": 200.0, "p90_us": p90_us}}
+    path.write_text(json.dumps({"bench": "kafka", "clients": {"confluent-kafka": {"daemon": {"stretches": in_hand}}}}))
+    costs = fleet_costs.read([path]).costs
+    assert costs.finish_s == pytest.approx(200e-6)
+    assert costs.spread == pytest.approx(spread, rel=1e-2)
+    assert costs.window_s - costs.finish_s == pytest.approx(BUILT_IN.window_s - BUILT_IN.finish_s)

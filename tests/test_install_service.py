@@ -113,6 +113,40 @@ def test_what_an_earlier_installation_left_in_force_is_said(tmp_path: Path, caps
     assert left.exists()
 
 
+def test_a_masked_unit_is_kept_and_when_replaced_what_it_led_to_is_left_alone(tmp_path: Path) -> None:
+    unit, null = tmp_path / UNITS / UNIT, tmp_path / "null"
+    unit.parent.mkdir(parents=True)
+    null.touch()
+    null.chmod(0o666)
+    unit.symlink_to(null)
+
+    assert run("desk", "--root", str(tmp_path)) == 1
+    assert unit.is_symlink()
+    assert run("desk", "--root", str(tmp_path), "--force") == 0
+    assert not unit.is_symlink()
+    assert "ExecStart=" in unit.read_text()
+    assert (null.read_text(), null.stat().st_mode & 0o777) == ("", 0o666)
+
+
+def test_a_configuration_that_leads_nowhere_is_not_written_through(tmp_path: Path) -> None:
+    configuration, elsewhere = tmp_path / "etc/tickcast/desk.toml", tmp_path / "elsewhere"
+    configuration.parent.mkdir(parents=True)
+    configuration.symlink_to(elsewhere)
+    assert run("desk", "--root", str(tmp_path), "--force") == 0
+    assert configuration.is_symlink()
+    assert not elsewhere.exists()
+
+
+def test_a_link_out_of_the_root_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, host = tmp_path / "image", tmp_path / "host"
+    (image / "etc").mkdir(parents=True)
+    host.mkdir()
+    (image / "etc/sysusers.d").symlink_to(host)
+    assert run("desk", "--root", str(image)) == 78
+    assert "a link leads out of" in capsys.readouterr().err
+    assert list(host.iterdir()) == []
+
+
 def test_instances_share_the_unit_and_have_drop_ins_of_their_own(tmp_path: Path) -> None:
     run("desk", "--root", str(tmp_path), "--cpu-only")
     run("other", "--root", str(tmp_path))

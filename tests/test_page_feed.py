@@ -13,7 +13,7 @@ from tickcast.attention_rota import SYMBOLS_MAX, AttentionRota
 from tickcast.board_reader import BoardReader
 from tickcast.page_feed import LINGER_S, SLICE_ENTRIES, Feed, Watch
 from tickcast.tape import Ticks
-from tickcast.tape_reader import RING_BYTES, TapeReader, entry_bytes
+from tickcast.tape_reader import RING_BYTES, Place, Reading, TapeReader, entry_bytes
 from tickcast.wish import Wish
 
 
@@ -86,6 +86,21 @@ def test_ticks_written_over_before_they_were_read_are_counted_as_lost(loop: Simu
     path = watch.path("SIM-A", 10)
     assert path is not None
     assert path.positions[-1] == capacity + 1_499
+
+
+def test_what_comes_faster_than_it_is_read_does_not_keep_all_else_waiting(
+    loop: SimulatedLoop, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = watch_of(loop)
+    read = watch._tape.read
+
+    def read_while_more_comes(since: Place, entries_max: int) -> Reading:
+        loop.tick(entries_max // 100)
+        return read(since, entries_max // 100)
+
+    monkeypatch.setattr(watch._tape, "read", read_while_more_comes)
+    watch.turn()
+    assert watch.filled.is_set()
 
 
 def test_attention_is_asked_for_the_symbol_that_is_looked_at(loop: SimulatedLoop, clock: ManualClock) -> None:

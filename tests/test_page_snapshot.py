@@ -161,6 +161,29 @@ def test_what_is_not_a_number_is_null(desk: Desk) -> None:
     assert document["symbol"]["fans"] == []
 
 
+@pytest.mark.parametrize("mid", [np.inf, 1e300, -1e200])
+def test_a_broken_price_leaves_a_document_that_can_be_sent(desk: Desk, mid: float) -> None:
+    desk.loop.begin()
+    desk.loop.tick(60)
+    desk.loop._mids[:] = mid
+    desk.loop.tick(60)
+    desk.loop._mids[:] = 100.0
+    desk.loop.tick(120)
+    desk.turn()
+    assert desk.document(symbol="SIM-A")["symbol"]["last"]["mid"] is not None
+
+
+def test_another_model_between_two_looks_at_a_symbol_breaks_nothing(desk: Desk) -> None:
+    desk.loop.begin()
+    desk.loop.tick(300)
+    desk.turn()
+    # As the feed's thread does first; what is remembered is still of the one before.
+    desk.watch.model = model(horizons=range(1, 12))
+    symbol = desk.document(symbol="SIM-A")["symbol"]
+    assert {len(fan["forecast"]) for fan in symbol["fans"]} == {len(HORIZONS)}
+    assert len(symbol["rms"]) == len(HORIZONS)
+
+
 KEYS: dict[str, Callable[[Document], Any]] = {
     "name": lambda row: row["symbol"],
     "errors": lambda row: -row["error"],

@@ -62,6 +62,18 @@ def test_the_tape_holds_what_was_sent(line: Line) -> None:
     assert [e.received_ns for e in entries] == [f.received_time_ns for f in sent]
 
 
+def test_a_mid_beyond_all_numbers_is_none() -> None:
+    cluster = MemoryCluster()
+    _write(cluster, 8, "A")
+    huge = {"symbol": "A", "event_time_ns": START_NS + 8, "bid": 1.7e308, "ask": 1.7e308}
+    cluster.append(INPUT, msgspec.json.encode(huge), key=b"k")
+    line = Line(config_with(), MemoryClient(cluster, [INPUT]), _engine())
+    with np.errstate(all="ignore"):  # the toy's own arithmetic
+        line.turn(3)
+    assert TapeReader(line.tape.fd).read(Place()).entries[-1].mid is None
+    line.close()
+
+
 def test_positions_of_a_symbol_follow_each_other(line: Line) -> None:
     line.turn(3)
     entries = TapeReader(line.tape.fd).read(Place()).entries

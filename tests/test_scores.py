@@ -13,7 +13,7 @@ from manual_clock import ManualClock
 from tickcast.board import Board
 from tickcast.board_reader import BoardReader
 from tickcast.manifest import WindowRules
-from tickcast.scores import SYMBOLS_MAX, Scores
+from tickcast.scores import BYTES_MAX, CHANGE_MAX, SYMBOLS_MAX, Scores
 
 HORIZONS = (1, 3)
 SCALE = 0.5
@@ -147,6 +147,28 @@ def test_a_mid_that_is_missing_scores_nothing(board: Board) -> None:
     scores = _scores(board, _pool())
     _add(scores, [(0, 5, np.nan, [1.0, 1.0]), (0, 6, 102.0, [1.0, 1.0]), (0, 7, 103.0, [0.0, 0.0])])
     assert _totals(board)["1"]["scored"] == 1.0
+
+
+@pytest.mark.parametrize("broken", [1.7e308, -1.7e308, 1e200, 2 * CHANGE_MAX * SCALE])
+def test_a_broken_price_leaves_the_sums_as_they_are(board: Board, broken: float) -> None:
+    scores = _scores(board, _pool())
+    mids = [100.0, 102.0, broken, -broken, 103.0, 104.0]
+    _add(scores, [(0, 5 + at, mid, [1.0, 1.0]) for at, mid in enumerate(mids)])
+    squares = ((2.0 - 1.0) / SCALE) ** 2 + 0.0
+    assert _totals(board)["1"] == {"scored": 2.0, "squared": squares, "persistence": (2.0**2 + 1.0) / SCALE**2}
+
+
+def test_a_forecast_beyond_all_measure_is_not_scored(board: Board) -> None:
+    scores = _scores(board, _pool())
+    _add(scores, [(0, 5, 100.0, [3e38, np.inf]), (0, 6, 102.0, [1.0, 1.0])])
+    assert _totals(board)["1"]["scored"] == 0.0
+
+
+def test_of_far_horizons_fewer_symbols_are_scored(board: Board) -> None:
+    scores = _scores(board, _pool(4 * SYMBOLS_MAX), horizons=(1, 1_000), window=1_024)
+    _add(scores, [(slot, 5, 1.0, [0.0, 0.0]) for slot in range(0, SYMBOLS_MAX, 100)])
+    assert 1_000 < len(scores._mids) < SYMBOLS_MAX
+    assert scores._mids.nbytes + scores._forecasts.nbytes <= BYTES_MAX
 
 
 def test_memory_stays_bounded_whatever_the_symbols(board: Board) -> None:

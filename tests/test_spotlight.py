@@ -9,9 +9,12 @@ import pytest
 from memory_client import MemoryClient, MemoryCluster
 from numpy.typing import NDArray
 from pipelines import Line, config_with
+from tickcast import spotlight
 from tickcast.clients import Partition
+from tickcast.costs import Costs
 from tickcast.manifest import WindowRules
-from tickcast.spotlight import INTERVAL_NS, Spotlight
+from tickcast.spotlight import INTERVAL_NS, ROWS_MAX, RUN_S_MAX, Spotlight
+from tickcast.tape import Tape
 from tickcast.tape_reader import TapeReader
 from tickcast.wish import Wish
 from toy_engine import ToyEngine
@@ -101,3 +104,29 @@ def test_a_model_without_attention_is_said() -> None:
     assert scene.look("A") == {"symbol": "A", "reason": "the model has no attention"}
     assert scene.engine.asked == 0
     scene.close()
+
+
+def test_a_window_too_long_for_the_tape_is_said_and_the_loop_goes_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spotlight, "ROWS_MAX", WINDOW - 1)
+    assert scene.look("A") == {"symbol": "A", "reason": "a window of 3 rows is too long to be shown"}
+    assert scene.engine.asked == 0
+
+
+def test_the_longest_window_shown_has_room_on_the_tape() -> None:
+    tape = Tape.create()
+    tape.set_attention({"symbol": "\N{ROCKET}" * 250, "weights": [0.123456] * ROWS_MAX, "position": 2**63})
+    assert len(TapeReader(tape.fd).attention()["weights"]) == ROWS_MAX
+    tape.close()
+
+
+def test_a_run_that_would_hold_up_ticks_is_not_made_for_who_looks(scene: Scene) -> None:
+    scene.engine.costs = Costs({"window": {1: 2 * RUN_S_MAX, 2: 4 * RUN_S_MAX}}, 2)
+    assert scene.look("A") == {"symbol": "A", "reason": "it would hold up ticks for 0.1 s"}
+    assert scene.engine.asked == 0
+
+
+def test_weights_that_are_no_numbers_are_said(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scene.engine, "attention", lambda rows: np.full((1, WINDOW), np.nan, np.float32))
+    assert scene.look("A") == {"symbol": "A", "reason": "its weights are not finite"}

@@ -1,6 +1,9 @@
 """What is remembered of a symbol, and what it is worth: errors, changes, rates; and that it stays bounded."""
 
+import itertools
 import math
+import sys
+import threading
 
 import pytest
 from hypothesis import given
@@ -144,6 +147,43 @@ def test_of_too_many_symbols_those_that_ticked_last_are_remembered(monkeypatch: 
     found = Histories(SHAPE)
     found.take(entry(20, symbol=symbol) for symbol in "ABCADE")
     assert [each.symbol for each in found.all()] == ["A", "D", "E"]
+
+
+def test_with_far_horizons_fewer_symbols_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(symbol_history, "SCORED_POINTS_MAX", 1_000)
+    histories = Histories(Shape((1, 98), window=128))
+    histories.take(entry(position, symbol=f"S{number}") for number in range(15) for position in range(3))
+    assert [each.symbol for each in histories.all()] == [f"S{number}" for number in range(5, 15)]
+
+
+def test_a_broken_price_does_not_stay_in_the_error() -> None:
+    mids = [100.0, 101.0, 1e300, -1e300, 104.0, 105.0, 106.0, 107.0, 108.0, 109.0]
+    made = history(*(entry(position, mid) for position, mid in enumerate(mids)))
+    assert made.error == pytest.approx(3.0)
+    assert made.relative == pytest.approx(0.0)
+
+
+def test_a_change_can_be_asked_for_while_ticks_come() -> None:
+    made = history(entry(0))
+    done = threading.Event()
+
+    def take() -> None:
+        for step in itertools.count(1):
+            made.take(entry(step, at_s=10.0 * step), 100)  # a mark each
+            if done.is_set():
+                return
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    taker = threading.Thread(target=take)
+    taker.start()
+    try:
+        changes = {made.change(START_NS) for _ in range(20_000)}
+    finally:
+        done.set()
+        taker.join()
+        sys.setswitchinterval(interval_s)
+    assert changes == {0.0}
 
 
 def test_a_mid_that_is_missing_is_a_gap_in_the_path() -> None:

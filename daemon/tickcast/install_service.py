@@ -4,6 +4,7 @@ Before every stage of the way of a tick. The files are those of the project's `s
 package, in a checkout beside it. Nothing is started or enabled, and no file that somebody changed is lost silently.
 """
 
+import os
 import re
 import sys
 import sysconfig
@@ -25,7 +26,7 @@ NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 NAMES_TAKEN = ("bundles",)
 # systemd splits paths at spaces and colons, and expands percent signs.
 PATH = re.compile(r"/[\w./+@~-]*")
-CPUS = re.compile(r"\d+(-\d+)?([, ]\d+(-\d+)?)*")
+CPUS = re.compile(r"\d+(-\d+)?([, ]\d+(-\d+)?)*", re.ASCII)
 # What ProtectHome= and PrivateTmp= hide from a service.
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 
@@ -108,12 +109,12 @@ def install(wanted: Collection[File], root: Path, force: bool, dry_run: bool) ->
     """Write what is not there; replace what differs if `force`. Raises ConfigurationError where that cannot be done."""
     for file in wanted:
         path = root / file.path
+        if not path.parent.resolve().is_relative_to(root.resolve()):
+            raise ConfigurationError(f"{path.parent}: a link leads out of {root}")
         try:
             fate = _fate(path, file, force)
             if fate in ("written", "replaced") and not dry_run:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(file.content, "utf-8")
-                path.chmod(0o644)  # whatever the umask: nothing here is secret, and the service has to read it
+                _write(path, file.content)
         except OSError as error:
             hint = "; run it as root, or with --root" if isinstance(error, PermissionError) else ""
             raise ConfigurationError(f"{path}: {error.strerror}{hint}") from error
@@ -144,11 +145,21 @@ def template(name: str) -> str:
 
 
 def _fate(path: Path, file: File, force: bool) -> Fate:
-    if not path.exists():
+    if not os.path.lexists(path):
         return "written"
-    if path.read_text("utf-8", "replace") == file.content:
+    if path.exists() and path.read_text("utf-8", "replace") == file.content:
         return "unchanged"
     return "replaced" if force and not file.is_operators else "kept"
+
+
+def _write(path: Path, content: str) -> None:
+    """Whole or not at all. A link is replaced, not what it leads to: of a masked unit that is /dev/null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    beside.write_text(content, "utf-8")
+    beside.chmod(0o644)  # whatever the umask: nothing here is secret, and the service has to read it
+    beside.replace(path)
 
 
 def _drop_ins(name: str) -> str:

@@ -20,6 +20,8 @@ from tickcast.wish import Wish
 READ_INTERVAL_S = 0.25
 # Taken in at once: some 5 ms, for which who wants a symbol's path waits.
 SLICE_ENTRIES = 1_000
+# In one turn, which is more than a whole tape: where entries come faster than they are read, all else is done, too.
+SLICES_MAX = 256
 # A page that is loaded anew, or a terminal that asks every few seconds, finds what was remembered.
 LINGER_S = 15.0
 # The whole tape is read in about a second; who looks first waits so long at most, and is then shown what there is.
@@ -74,7 +76,7 @@ class Watch:
             return history.path(points)
 
     def _read(self) -> None:
-        while True:
+        for _ in range(SLICES_MAX):
             reading = self._tape.read(self._place, SLICE_ENTRIES)
             if reading.place.tape != self._place.tape:
                 self._begin(self._tape.model())

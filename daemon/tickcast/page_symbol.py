@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from tickcast.page_feed import Watch
-from tickcast.symbol_history import PATH_POINTS_MAX, Path, Shape, SymbolHistory
+from tickcast.symbol_history import PATH_POINTS_MAX, Path, SymbolHistory
 
 # Ticks on the chart: some windows, so that attention over one has its ticks beneath it.
 POINTS_MIN = 240
@@ -16,8 +16,7 @@ WINDOWS = 1.5
 
 def symbol_of(watch: Watch, symbol: str, wall_ns: int) -> dict[str, Any]:
     """Everything about `symbol`; with empty lists where no tick of it has been seen."""
-    shape = Shape(tuple(watch.model.get("horizons", ())), watch.model.get("window", 0))
-    path, history = watch.path(symbol, _points(shape.window)), watch.history(symbol)
+    path, history = watch.path(symbol, _points(watch.model.get("window", 0))), watch.history(symbol)
     if path is None or history is None:
         return {"symbol": symbol, "path": [], "fans": [], "rms": [], "scored": None, "attention": None, "last": None}
     return {
@@ -26,9 +25,9 @@ def symbol_of(watch: Watch, symbol: str, wall_ns: int) -> dict[str, Any]:
             [time_ns // 1_000_000, position, _known(mid)]
             for time_ns, position, mid in zip(path.event_times_ns, path.positions, path.mids, strict=True)
         ],
-        "fans": _fans(path, shape),
-        "rms": [_rms(_outcomes(path, shape, column)) for column in range(len(shape.horizons))],
-        "scored": _scored(path, shape),
+        "fans": _fans(path),
+        "rms": [_rms(_outcomes(path, column)) for column in range(len(path.shape.horizons))],
+        "scored": _scored(path),
         "attention": watch.attention.of(symbol),
         "latency_ms": _latency_ms(history),
         "last": _last(history),
@@ -56,12 +55,12 @@ def _latency_ms(history: SymbolHistory) -> float:
     return round((history.newest.received_ns - history.newest.event_time_ns) / 1e6, 3)
 
 
-def _fans(path: Path, shape: Shape) -> list[dict[str, Any]]:
+def _fans(path: Path) -> list[dict[str, Any]]:
     """The newest forecast, last, and earlier ones as far apart as they look ahead: always the same ones."""
-    width = len(shape.horizons)
+    width = len(path.shape.horizons)
     if not width:
         return []
-    apart, newest = max(shape.horizons), len(path.positions) - 1
+    apart, newest = max(path.shape.horizons), len(path.positions) - 1
     fans = []
     for at, position in enumerate(path.positions):
         forecast, mid = path.forecasts[at * width : (at + 1) * width], path.mids[at]
@@ -72,19 +71,21 @@ def _fans(path: Path, shape: Shape) -> list[dict[str, Any]]:
     return fans
 
 
-def _scored(path: Path, shape: Shape) -> dict[str, Any] | None:
+def _scored(path: Path) -> dict[str, Any] | None:
     """What was forecast for the longest horizon that can be compared, and what happened."""
+    shape = path.shape
     if not shape.scored:
         return None
-    points = _outcomes(path, shape, shape.scored[-1])
+    points = _outcomes(path, shape.scored[-1])
     return {
         "horizon": shape.horizons[shape.scored[-1]],
         "points": [[position, _short(forecast), _short(happened)] for position, forecast, happened in points],
     }
 
 
-def _outcomes(path: Path, shape: Shape, column: int) -> list[tuple[int, float, float]]:
+def _outcomes(path: Path, column: int) -> list[tuple[int, float, float]]:
     """Position, forecast and what happened, of each forecast whose tick has come in the same run."""
+    shape = path.shape
     if column not in shape.scored:
         return []
     ahead, width = shape.horizons[column], len(shape.horizons)
@@ -102,7 +103,8 @@ def _outcomes(path: Path, shape: Shape, column: int) -> list[tuple[int, float, f
 def _rms(outcomes: list[tuple[int, float, float]]) -> float | None:
     if not outcomes:
         return None
-    return _short(math.sqrt(sum((forecast - happened) ** 2 for _, forecast, happened in outcomes) / len(outcomes)))
+    # Not a sum of squares: one of a broken price would raise OverflowError.
+    return _short(math.hypot(*(forecast - happened for _, forecast, happened in outcomes)) / math.sqrt(len(outcomes)))
 
 
 def _known(value: float) -> float | None:

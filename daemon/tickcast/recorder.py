@@ -97,6 +97,7 @@ class Recorder:
     ) -> None:
         ticks = [row.tick for row in rows]
         mids = np.array([self._reference_mid(tick.values) for tick in ticks], np.float64)  # None becomes NaN
+        mids[np.isinf(mids)] = np.nan  # the mean of two prices near the largest number
         positions = np.array([row.position for row in rows], np.int64)
         self._scores.add(np.array([row.window.slot for row in rows], np.intp), positions, mids, forecasts)
         times_ns = np.array([tick.event_time_ns for tick in ticks], np.int64)

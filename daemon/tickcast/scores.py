@@ -12,8 +12,12 @@ from tickcast.board import Board
 from tickcast.manifest import Manifest
 from tickcast.row_pool import RowPool
 
-# Half a KB each with ten horizons. Whose windows came first are scored: of more symbols, a sample.
+# Whose windows came first are scored: of more symbols, a sample. Half a KB each with ten horizons up to ten ticks
+# ahead; the farther they look, the more is kept of each symbol, and the fewer these are.
 SYMBOLS_MAX = 10_000
+BYTES_MAX = 32 << 20
+# In units of `target_scale`: beyond it is a broken price, whose square would drown all others for good.
+CHANGE_MAX = 1e6
 
 Slots = NDArray[np.intp]
 Positions = NDArray[np.int64]
@@ -30,6 +34,7 @@ class Scores:
         self._scale = manifest.target_scale
         self._rows = rows
         self._depth = max(horizons, default=1)
+        self._symbols_max = max(1, min(SYMBOLS_MAX, BYTES_MAX // (self._depth * (8 + 4 * len(horizons)))))
         self._mids = np.empty((0, self._depth))
         self._forecasts = np.empty((0, self._depth, len(horizons)), np.float32)
         self._first = np.empty(0, np.int64)  # position of the oldest row of the slot's run
@@ -47,7 +52,7 @@ class Scores:
 
         `mids` [n] and `forecasts` [n, horizons] of the bundle are NaN where there is none.
         """
-        kept = np.flatnonzero(slots < SYMBOLS_MAX)
+        kept = np.flatnonzero(slots < self._symbols_max)
         if not len(kept) or not self._columns:
             return
         self._make_room(int(slots[kept].max()) + 1)
@@ -57,11 +62,10 @@ class Scores:
         opens = np.concatenate([[True], slots[1:] != slots[:-1]])  # a symbol's first row
         starts = self._starts(slots, positions, opens)
         then_mids, then_made = self._then(slots, positions, mids, made, np.flatnonzero(opens), opens)
-        happened = mids[:, None] - then_mids
-        is_scored = (
-            (positions[:, None] - self._ahead >= starts[:, None]) & np.isfinite(happened) & np.isfinite(then_made)
-        )
-        self._count(happened, then_made, is_scored)
+        with np.errstate(over="ignore"):
+            happened = mids[:, None] - then_mids
+        is_scored = (positions[:, None] - self._ahead >= starts[:, None]) & self._means(happened, then_made)
+        self._count(np.where(is_scored, happened, 0.0), np.where(is_scored, then_made, 0.0), is_scored)
         self._keep(slots, positions, starts, mids, made)
 
     def _starts(self, slots: Slots, positions: Positions, opens: NDArray[np.bool_]) -> Positions:
@@ -93,11 +97,17 @@ class Scores:
         made_here = made.take(index * horizons + columns, mode="clip")
         return then_mids, np.where(here, made_here, self._forecasts.take(place * horizons + columns))
 
+    def _means(self, happened: NDArray[np.float64], made: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether both are there, and changes that a market could make."""
+        change_max = CHANGE_MAX * self._scale
+        means: NDArray[np.bool_] = (np.abs(happened) <= change_max) & (np.abs(made) <= change_max)
+        return means
+
     def _count(
-        self, happened: NDArray[np.float64], forecast: NDArray[np.float32], is_scored: NDArray[np.bool_]
+        self, happened: NDArray[np.float64], forecast: NDArray[np.float64], is_scored: NDArray[np.bool_]
     ) -> None:
-        error = np.where(is_scored, (happened - forecast) / self._scale, 0.0)
-        change = np.where(is_scored, happened / self._scale, 0.0)
+        """Changes [n, horizons], zero where nothing is scored."""
+        error, change = (happened - forecast) / self._scale, happened / self._scale
         sums = is_scored.sum(axis=0), np.square(error).sum(axis=0), np.square(change).sum(axis=0)
         for counters, values in zip((self._scored, self._squared, self._persistence), sums, strict=True):
             for counter, value in zip(counters, values.tolist(), strict=True):
@@ -122,7 +132,7 @@ class Scores:
     def _make_room(self, slots: int) -> None:
         if slots <= len(self._last):
             return
-        more = min(max(slots, self._rows.slots), SYMBOLS_MAX) - len(self._last)
+        more = min(max(slots, self._rows.slots), self._symbols_max) - len(self._last)
         self._mids = np.concatenate([self._mids, np.full((more, self._depth), np.nan)])
         blank = np.full((more, *self._forecasts.shape[1:]), np.nan, np.float32)
         self._forecasts = np.concatenate([self._forecasts, blank])

@@ -3,6 +3,7 @@
 Beside the way of a tick: one run of the window graph a second, only while somebody looks, and between two turns.
 """
 
+import math
 from collections.abc import Iterable
 
 from tickcast.clock import Clock
@@ -14,6 +15,10 @@ from tickcast.windows import SymbolWindow
 from tickcast.wish import Wish
 
 INTERVAL_NS = 1_000_000_000
+# Of a longer window there is no room for the weights on the tape, nor on a screen.
+ROWS_MAX = 4_096
+# Ticks wait for the run: they are what the loop is for.
+RUN_S_MAX = 0.05
 
 
 class Spotlight:
@@ -36,18 +41,30 @@ class Spotlight:
 
 
 def _told(symbol: str, model: Model, rows: RowPool, states: Iterable[PartitionState]) -> dict[str, object]:
-    if not model.manifest.attention:
-        return {"reason": "the model has no attention"}
+    length = model.manifest.rules.window
+    if reason := _hindrance(model, length):
+        return {"reason": reason}
     window = _window(symbol, states)
     if window is None:
         return {"reason": "its window is not full"}
-    length = model.manifest.rules.window
     [weights] = model.engine.attention(rows.newest([window], length)).tolist()
+    if not all(map(math.isfinite, weights)):
+        return {"reason": "its weights are not finite"}
     return {
         "weights": [round(weight, 6) for weight in weights],  # oldest row first
         "position": window.sequence - 1,
         "event_time_ns": window.sampled.event_time_ns if window.sampled is not None else None,
     }
+
+
+def _hindrance(model: Model, length: int) -> str:
+    """Why no symbol's attention can be shown; empty where it can."""
+    if not model.manifest.attention:
+        return "the model has no attention"
+    if length > ROWS_MAX:
+        return f"a window of {length:,} rows is too long to be shown"
+    run_s = model.engine.costs.window_s(1)
+    return f"it would hold up ticks for {run_s:.2g} s" if run_s > RUN_S_MAX else ""
 
 
 def _window(symbol: str, states: Iterable[PartitionState]) -> SymbolWindow | None:

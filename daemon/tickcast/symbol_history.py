@@ -17,13 +17,16 @@ from tickcast.tape_reader import Entry
 POINTS_MAX = 200_000
 # What a chart has room for; of a symbol that somebody looks at so many are kept however many symbols there are.
 PATH_POINTS_MAX = 720
-# Those that ticked last; 2 KB each.
+# Those that ticked last; 2 KB each. Fewer where the longest horizon needs more points of each than these in all.
 SYMBOLS_MAX = 20_000
+SCORED_POINTS_MAX = 1_000_000
 # Ticks are counted in steps of so much wall time, and mids marked: for the rate, and for the change in a minute.
 STEP_NS = 10_000_000_000
 CHANGE_STEPS = 6
 # What is left of an error's weight when the next one comes: an average over some 256 of them.
 ERROR_MEMORY = 1 - 1 / 256
+# What misses by more is a broken price: its square is no number, and would never be forgotten.
+MISSED_MAX = 1e100
 
 
 class Shape(NamedTuple):
@@ -45,6 +48,7 @@ class Path(NamedTuple):
     event_times_ns: "array[int]"
     mids: "array[float]"
     forecasts: "array[float]"  # [points, horizons], flat
+    shape: Shape
 
 
 class SymbolHistory:
@@ -127,7 +131,8 @@ class SymbolHistory:
         if self.mid is None:
             return None
         since = now_ns // STEP_NS - CHANGE_STEPS
-        return self.mid - next((mid for step, mid in self._marks if step >= since), self.mid)
+        marks = tuple(self._marks)  # in one go: another thread may be adding to them
+        return self.mid - next((mid for step, mid in marks if step >= since), self.mid)
 
     def ticks_per_s(self, now_ns: int) -> float:
         """Over the last `STEP_NS`, as far as steps tell."""
@@ -141,7 +146,11 @@ class SymbolHistory:
         begin = bisect_right(self._positions, self._positions[-1] - points)
         width = len(self._shape.horizons)
         return Path(
-            self._positions[begin:], self._event_times_ns[begin:], self._mids[begin:], self._forecasts[begin * width :]
+            self._positions[begin:],
+            self._event_times_ns[begin:],
+            self._mids[begin:],
+            self._forecasts[begin * width :],
+            self._shape,
         )
 
     def _mark(self, step: int, mid: float | None) -> None:
@@ -163,7 +172,7 @@ class SymbolHistory:
         at = len(self._positions) - 1 - ahead
         happened = mid - self._mids[at]
         missed = happened - self._forecasts[at * len(self._shape.horizons) + self._column]
-        if missed == missed:  # neither is NaN
+        if abs(missed) <= MISSED_MAX:  # so neither is NaN
             self._weight = self._weight * ERROR_MEMORY + 1.0
             self._squared = self._squared * ERROR_MEMORY + missed * missed
             self._persistence = self._persistence * ERROR_MEMORY + happened * happened
@@ -181,6 +190,8 @@ class Histories:
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self._by_symbol: OrderedDict[str, SymbolHistory] = OrderedDict()  # who ticked last is last
+        self._keep_min = max(shape.horizons, default=0) + 2  # for the longest horizon to be scored
+        self._symbols_max = max(1, min(SYMBOLS_MAX, SCORED_POINTS_MAX // self._keep_min))
 
     def __len__(self) -> int:
         return len(self._by_symbol)
@@ -193,7 +204,7 @@ class Histories:
             history = by_symbol.get(entry.symbol)
             if history is None:
                 history = by_symbol[entry.symbol] = SymbolHistory(entry.symbol, self.shape)
-                if len(by_symbol) > SYMBOLS_MAX:
+                if len(by_symbol) > self._symbols_max:
                     by_symbol.popitem(last=False)
                 keep = self._keep()
             else:
@@ -209,6 +220,6 @@ class Histories:
         return list(self._by_symbol.values())
 
     def _keep(self) -> int:
-        """How many points of each symbol; enough for the longest horizon to be scored."""
+        """How many points of each symbol."""
         fair = POINTS_MAX // max(1, len(self._by_symbol))
-        return max(max(self.shape.horizons, default=0) + 2, min(PATH_POINTS_MAX, fair))
+        return max(self._keep_min, min(PATH_POINTS_MAX, fair))

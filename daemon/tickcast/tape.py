@@ -29,7 +29,7 @@ class Ticks(NamedTuple):
     positions: NDArray[np.int64]  # [n], see `tape_reader.Entry`
     event_times_ns: NDArray[np.int64]  # [n]
     received_ns: NDArray[np.int64]  # [n], wall clock
-    mids: NDArray[np.float64]  # [n], NaN where the model has none
+    mids: NDArray[np.float64]  # [n], NaN where there is none
     forecasts: NDArray[np.float32]  # [n, horizons]
 
 

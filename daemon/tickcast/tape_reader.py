@@ -22,7 +22,7 @@ from tickcast.shared_blob import BlobReader
 
 MAGIC = int.from_bytes(b"tickctp1", "little")
 HEADER_BYTES = 128
-MODEL_BYTES_MAX = 8_192
+MODEL_BYTES_MAX = 65_536
 ATTENTION_BYTES_MAX = 65_536
 NAMES_BYTES_MAX = 1 << 20
 # Some 100,000 ticks with ten horizons: the last minutes of a calm market, seconds of a busy one.

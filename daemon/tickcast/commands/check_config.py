@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tickcast import bundle, codec, kafka_security, providers
+from tickcast import bundle, codec, forecast_formats, kafka_security, providers
 from tickcast import config as configuration
 from tickcast.errors import BundleError, ConfigurationError, ProviderError
 
@@ -36,9 +36,13 @@ def check_config(
     if settings is not None:
         problems += [f"{config}: {problem}" for problem in kafka_security.problems(settings.kafka.security)]
         try:
+            forecast_formats.decoder(settings)
+        except ConfigurationError as error:
+            problems.append(f"{config}: {error}")
+        try:
             providers.choose(settings.inference.provider)
         except ProviderError as error:
             problems.append(f"{config}: inference.provider: {error}")
     if problems or settings is None:
-        raise ConfigurationError("\n".join(problems))
+        raise ConfigurationError("\n".join(dict.fromkeys(problems)))
     typer.echo(f"{config}: ok; instance {settings.instance_id}, group {settings.kafka.group_id}")
