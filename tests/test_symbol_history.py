@@ -178,7 +178,8 @@ def test_a_change_can_be_asked_for_while_ticks_come() -> None:
     taker = threading.Thread(target=take)
     taker.start()
     try:
-        changes = {made.change(START_NS) for _ in range(20_000)}
+        long_after_ns = 2 * START_NS  # so that every mark is looked at
+        changes = {made.change(long_after_ns) for _ in range(20_000)}
     finally:
         done.set()
         taker.join()
