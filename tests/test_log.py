@@ -59,6 +59,13 @@ def test_text_quotes_what_would_break_the_line() -> None:
     assert stream.getvalue() == line + "\n"
 
 
+def test_text_from_elsewhere_cannot_steer_a_terminal() -> None:
+    stream = written(LogConfig(format="text"))
+    log.get("kafka").warning("caf\u00e9\r\x1b[2J\u2028", reason="\x9b2J", name="caf\u00e9 cr\u00e8me")
+    [line] = stream.getvalue().splitlines()
+    assert line.endswith(r'kafka: café\r\x1b[2J\u2028 reason="\u009b2J" name="café crème"')
+
+
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_a_traceback_stays_on_its_line(log_format: str) -> None:
     stream = written(LogConfig.model_validate({"format": log_format}))

@@ -183,9 +183,12 @@ def test_a_lost_stream_is_said_and_comes_back(browser: Any, loop: SimulatedLoop,
     assert port is not None
     try:
         with Visit(browser) as seen:
+            asked: list[str] = []
+            seen.page.on("request", lambda request: asked.append(request.url))
             seen.page.goto(own.url + "/")
             seen.wait("() => document.querySelector('#state-word').textContent === 'ready'")
             assert seen.page.locator("#notice").is_hidden()
+            assert "symbol=" not in asked[-1]  # the busiest
             own.stop()
             seen.wait("() => /^Not live: .* Trying again/.test(document.querySelector('#notice').textContent)")
             assert seen.text("#state-word") == "not connected"
@@ -194,6 +197,7 @@ def test_a_lost_stream_is_said_and_comes_back(browser: Any, loop: SimulatedLoop,
             seen.wait("() => document.querySelector('#notice').hidden")
             seen.wait("() => document.querySelector('#state-word').textContent === 'ready'")
             assert seen.page.locator("main.stale").count() == 0
+            assert "symbol=" in asked[-1]  # it stays, whichever is the busiest now
     finally:
         own.stop()
 

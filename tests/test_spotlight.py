@@ -130,3 +130,10 @@ def test_a_run_that_would_hold_up_ticks_is_not_made_for_who_looks(scene: Scene) 
 def test_weights_that_are_no_numbers_are_said(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scene.engine, "attention", lambda rows: np.full((1, WINDOW), np.nan, np.float32))
     assert scene.look("A") == {"symbol": "A", "reason": "its weights are not finite"}
+
+
+def test_what_carried_forecasts_lean_on_is_not_told_of_a_window(scene: Scene) -> None:
+    assembly = scene.line.assembly
+    assembly.model = assembly.model._replace(carried=object())  # type: ignore[arg-type]
+    assert scene.look("A") == {"symbol": "A", "reason": "carried forecasts lean on more than a window"}
+    assert scene.engine.asked == 0

@@ -6,12 +6,10 @@ no system call. Layout and reader: `board_reader.py`. The memory is a memfd: it 
 holder, however that ends.
 """
 
-import fcntl
 import json
 import math
 import mmap
 import os
-import zlib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
@@ -20,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tickcast import board_reader as layout
+from tickcast import memfd
 from tickcast.clock import Clock
 from tickcast.metrics import BOUNDS_S, METRICS, Kind, Metric
+from tickcast.shared_blob import BlobWriter
 
 # Some 7,500 counters and gauges beside the histograms: lag, position and rebuild of 2,000 partitions. 64 KiB + 1 MiB.
 SLOTS_MAX = 8_192
@@ -131,7 +131,8 @@ class Board:
         memory = memoryview(mmap.mmap(fd, 0))
         schema_offset = layout.schema_offset(slots_max)
         self._words = memory[: layout.HEADER_BYTES].cast("Q")
-        self._detail = memory[layout.DETAIL_OFFSET : layout.SLOTS_OFFSET]
+        detail = memory[layout.DETAIL_OFFSET : layout.SLOTS_OFFSET]
+        self._detail = BlobWriter(self._words, layout.WORD_DETAIL, detail)
         self._slots = memory[layout.SLOTS_OFFSET : schema_offset].cast("d")
         self._schema = memory[schema_offset:]
         self._handles: dict[tuple[str, tuple[str, ...]], Handle] = {}
@@ -148,11 +149,7 @@ class Board:
     def create(cls, clock: Clock, slots_max: int = SLOTS_MAX, schema_bytes_max: int = SCHEMA_BYTES_MAX) -> Self:
         """A new board with every series known beforehand, not ready, its first turn now."""
         size = layout.schema_offset(slots_max) + schema_bytes_max
-        fd = os.memfd_create("tickcast-board", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, size)
-        # Sealed in size: no holder can make the other one's access fault.
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        board = cls(fd, slots_max, schema_bytes_max)
+        board = cls(memfd.create("tickcast-board", size), slots_max, schema_bytes_max)
         for metric in METRICS.values():
             for values in metric.known_series():
                 board._handle(metric, values)
@@ -188,12 +185,11 @@ class Board:
     def set_detail(self, detail: Mapping[str, Any]) -> None:
         """What `/readyz` says beside it. Entries too long for the board are left out, largest first, and named."""
         kept, left_out = dict(detail), list[str]()
-        while len(blob := _json({**kept, "left_out": left_out} if left_out else kept)) > layout.DETAIL_BYTES_MAX:
+        while len(blob := _json({**kept, "left_out": left_out} if left_out else kept)) > self._detail.bytes_max:
             largest = max(kept, key=lambda key: len(_json(kept[key])))
             left_out.append(largest)
             del kept[largest]
-        self._detail[: len(blob)] = blob
-        self._words[layout.WORD_DETAIL] = len(blob) << 32 | zlib.crc32(blob)
+        self._detail.write(blob)
 
     def close(self) -> None:
         """Let go of `fd`. What was handed out may still be written to; the memory goes with it."""

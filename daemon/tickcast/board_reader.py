@@ -15,11 +15,11 @@ import json
 import math
 import mmap
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tickcast.metrics import METRICS, Metric
+from tickcast.shared_blob import BlobReader
 
 MAGIC = int.from_bytes(b"tickcst1", "little")
 HEADER_BYTES = 64
@@ -37,9 +37,6 @@ SLOT_TURN = max(metric.slots for metric in METRICS.values())
 SLOT_READY = SLOT_TURN + 1
 FIXED_SLOTS = {"tickcast_ready": SLOT_READY, "tickcast_series_dropped_total": SLOT_READY + 1}
 SLOT_FREE = SLOT_READY + 2
-
-# A detail is a memcpy of 4 KiB: a reader that meets one half-written finds it whole on the next try or the one after.
-DETAIL_TRIES = 5
 
 
 class Sample(NamedTuple):
@@ -71,12 +68,11 @@ class BoardReader:
         if self._words[WORD_MAGIC] != MAGIC:
             raise ValueError("not a board of this version")
         start = schema_offset(self._words[WORD_SLOTS_MAX])
-        self._detail_bytes = memory[DETAIL_OFFSET : DETAIL_OFFSET + DETAIL_BYTES_MAX]
+        self._detail = BlobReader(self._words, WORD_DETAIL, memory[DETAIL_OFFSET : DETAIL_OFFSET + DETAIL_BYTES_MAX])
         self._slots = memory[SLOTS_OFFSET:start].cast("d")
         self._schema = memory[start : start + self._words[WORD_SCHEMA_BYTES_MAX]]
         self._series: list[_Series] = []
         self._parsed_bytes = 0
-        self._detail: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     def turn_s(self) -> float:
@@ -89,13 +85,8 @@ class BoardReader:
 
     def detail(self) -> dict[str, Any]:
         """What the loop last said about its state."""
-        for _ in range(DETAIL_TRIES):
-            word = self._words[WORD_DETAIL]
-            blob = bytes(self._detail_bytes[: word >> 32])
-            if blob and zlib.crc32(blob) == word & 0xFFFFFFFF:
-                self._detail = json.loads(blob)
-                break
-        return self._detail
+        blob = self._detail.read()
+        return dict(json.loads(blob)) if blob else {}
 
     def samples(self) -> Iterator[Sample]:
         """Every series as it stands now, in the order of their making; gauges that are not set are left out."""

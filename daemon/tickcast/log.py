@@ -69,7 +69,7 @@ class _LibraryHandler(logging.Handler):
 
 
 class _ToJournal:
-    """Sends events to the journal; one that it does not take goes on to standard error, as text, with the reason."""
+    """Sends events to the journal; one that it does not take goes on to standard error, with the reason."""
 
     def __init__(self, journal: Journal, clock: Clock) -> None:
         self._journal = journal
@@ -129,9 +129,12 @@ def _line(event: EventDict) -> str:
 
 
 def _one_line(value: object) -> str:
-    return str(value).replace("\n", "\\n")
+    """What moves a terminal's cursor, or paints, is written out: texts come from brokers and records, too."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(value))
 
 
 def _quoted(value: object) -> str:
     text = str(value)
-    return text if text.isprintable() and text and " " not in text else json.dumps(text, ensure_ascii=False)
+    if not text.isprintable():
+        return json.dumps(text)
+    return text if text and " " not in text else json.dumps(text, ensure_ascii=False)

@@ -143,7 +143,9 @@ class Manifest(Part):
     features: int = Field(ge=1, le=65_536, description="width of a feature row")
     feature_names: tuple[str, ...]
     rules: WindowRules
-    horizons: tuple[int, ...] = Field(min_length=1, description="sampled ticks ahead, one per forecast value")
+    horizons: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, max_length=1_000, description="sampled ticks ahead, one per forecast value"
+    )
     target: str
     unit: str
     target_scale: float = Field(gt=0, description="standard deviation of the target: the unit of every tolerance")

@@ -61,6 +61,8 @@ def _hindrance(model: Model, length: int) -> str:
     """Why no symbol's attention can be shown; empty where it can."""
     if not model.manifest.attention:
         return "the model has no attention"
+    if model.carried is not None:
+        return "carried forecasts lean on more than a window"
     if length > ROWS_MAX:
         return f"a window of {length:,} rows is too long to be shown"
     run_s = model.engine.costs.window_s(1)

@@ -4,7 +4,6 @@ Behind the way of a tick: written from time to time, many entries at once, and b
 Layout and reader: `tape_reader.py`. As the board, the memory has no name and goes with its last holder.
 """
 
-import fcntl
 import json
 import mmap
 import os
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tickcast import memfd
 from tickcast import tape_reader as layout
 from tickcast.records import AnswerPath
 from tickcast.shared_blob import BlobWriter
@@ -53,11 +53,7 @@ class Tape:
     @classmethod
     def create(cls) -> Self:
         """A new tape without a model."""
-        fd = os.memfd_create("tickcast-tape", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, layout.TAPE_BYTES)
-        # Sealed in size: no holder can make the other one's access fault.
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        return cls(fd)
+        return cls(memfd.create("tickcast-tape", layout.TAPE_BYTES))
 
     def begin(self, horizons: int, model: Mapping[str, Any]) -> None:
         """From now on entries have so many horizons and are of `model`; what is there is dropped."""

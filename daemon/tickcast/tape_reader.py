@@ -9,7 +9,8 @@ One writer (`tape.Tape`), any number of readers, no locks. No numpy: the process
     ring        entries of one size, the newest over the oldest
 
 An entry is a tick that filled its symbol's window. A run of entries is counted before it is written and again when it
-is there, so that a reader knows which of those it copied may have been written over meanwhile.
+is there, so that a reader knows which of those it copied may have been written over meanwhile. That rests on stores
+being seen in the order they were made, as on x86; elsewhere a point on the page might, once in a while, be wrong.
 """
 
 import json
@@ -133,6 +134,9 @@ class TapeReader:
         return entries
 
     def _read_names(self) -> None:
-        end = self._words[WORD_NAMES]
-        self._names += map(json.loads, bytes(self._name_lines[self._names_bytes : end]).splitlines())
-        self._names_bytes = end
+        fresh = bytes(self._name_lines[self._names_bytes : self._words[WORD_NAMES]])
+        for line in fresh.splitlines(keepends=True):
+            if b"\0" in line:
+                break  # not wholly visible yet; the next call sees it
+            self._names.append(json.loads(line))
+            self._names_bytes += len(line)

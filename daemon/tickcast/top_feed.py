@@ -50,7 +50,11 @@ class Feed:
         self._source = source
         self._query = query
         self._open = open_
-        self._document = source.read()
+        try:
+            self._document = source.read()
+        except TickcastError:
+            source.close()
+            raise
         self._read_s = time.monotonic()
         self._trouble = ""
         self._changed = threading.Event()  # the query; or it is over

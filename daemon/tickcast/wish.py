@@ -3,11 +3,11 @@
 The only thing that the serving process tells the loop, and nothing depends on it but what is shown.
 """
 
-import fcntl
 import mmap
 import os
 from typing import Self
 
+from tickcast import memfd
 from tickcast.shared_blob import BlobReader, BlobWriter
 
 HEADER_BYTES = 64
@@ -32,10 +32,7 @@ class Wish:
     @classmethod
     def create(cls) -> Self:
         """Nothing asked yet."""
-        fd = os.memfd_create("tickcast-wish", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, WISH_BYTES)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        return cls(fd)
+        return cls(memfd.create("tickcast-wish", WISH_BYTES))
 
     def ask(self, symbol: str, monotonic_ns: int) -> None:
         """Somebody looks at `symbol` now. Raises ValueError where no symbol can be so long."""

@@ -49,9 +49,12 @@ function readView() {
 
 function want(change) {
   Object.assign(view, change);
-  const query = new URLSearchParams(Object.entries(view).filter(([, value]) => value));
-  history.replaceState(null, "", `?${query}`);
+  history.replaceState(null, "", `?${query()}`);
   stream.open(query);
+}
+
+function query() {
+  return new URLSearchParams(Object.entries(view).filter(([, value]) => value));
 }
 
 function choose(symbol) {

@@ -12,7 +12,7 @@ export class Stream {
     this.controller = null;
   }
 
-  // Read documents of this query from now on, until `close`.
+  // Read documents from now on, until `close`; `query()` says which, anew each time the daemon is asked.
   open(query) {
     this.close();
     this.keepReading(query, this.turn);
@@ -27,7 +27,7 @@ export class Stream {
     for (let failures = 0; turn === this.turn; failures += 1) {
       let reason = "the stream has ended";
       try {
-        await this.read(query, turn, () => (failures = 0));
+        await this.read(query(), turn, () => (failures = 0));
       } catch (error) {
         reason = error.refused ?? "the daemon cannot be reached";
       }
