@@ -64,7 +64,11 @@ def test_a_command_like_no_other_is_met_with_the_list(capsys):
 def test_the_first_word_of_several_commands_lists_them_and_no_other(asked, capsys):
     assert _status(*asked) == 0
     out = capsys.readouterr().out
-    assert [name for name, command in COMMANDS.items() if command.summary in out] == ["bench engine", "bench kafka"]
+    assert [name for name, command in COMMANDS.items() if command.summary in out] == [
+        "bench engine",
+        "bench kafka",
+        "bench fleet",
+    ]
 
 
 def test_a_mistyped_second_word_is_met_with_the_command_that_was_meant(capsys):
