@@ -79,6 +79,24 @@ def test_a_range_that_starts_later_judges_only_itself_with_windows_from_before_i
     assert (account.ticks, account.forecasts, account.warming, account.doubled, account.adds_up) == (6, 4, 0, 0, True)
 
 
+def test_it_says_where_something_is_wrong():
+    account = _account([_forecast(offset) for offset in [0, 3, 9, 9]], [])
+    assert account.where == {"missing": [(4, 5), (7, 8)], "doubled": [(9, 9)], "unexpected": [(0, 0)]}
+    assert _account([_forecast(offset) for offset in DUE], [_dead_letter(BAD)]).where == {}
+
+
+def test_offsets_without_a_tick_break_no_range():
+    ticks = [_tick(offset) for offset in range(10) if offset != LATE]
+    account = audit.audit(config_with(), MANIFEST, {INPUT: OffsetRange(0, 10)}, ticks, [], [])[INPUT]
+    assert account.where == {"missing": [(3, 9)]}
+
+
+def test_only_the_first_ranges_are_told(monkeypatch):
+    monkeypatch.setattr(audit, "RANGES_MAX", 1)
+    account = _account([_forecast(3), _forecast(7)], [_dead_letter(BAD)])
+    assert (account.missing, account.where) == (3, {"missing": [(4, 5)]})
+
+
 def test_an_output_record_that_names_no_source_is_an_error():
     with pytest.raises(KeyError):
         _account([msgspec.structs.replace(_forecast(3), headers=())], [])

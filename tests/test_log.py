@@ -118,3 +118,19 @@ def test_setting_up_twice_writes_each_event_once() -> None:
     stream = written(LogConfig(format="json"))
     logging.getLogger("kafka").error("x")
     assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_what_a_library_says_over_and_over_is_said_once_in_a_while_with_how_often() -> None:
+    clock, stream = ManualClock(), io.StringIO()
+    log.configure(LogConfig(format="json"), clock, stream)
+    library = logging.getLogger("kafka.net")
+    for attempt in range(30):
+        library.warning("node %d is away", attempt)
+        clock.advance(0.5)
+    library.warning("another thing")
+    entries = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(entry["event"], entry.get("repeated")) for entry in entries] == [
+        ("node 0 is away", None),
+        ("node 20 is away", 19),
+        ("another thing", None),
+    ]

@@ -132,6 +132,18 @@ def test_what_a_writer_s_open_transaction_holds_back_is_a_metric_and_no_stall(de
     assert desk.ready
 
 
+def test_a_cluster_that_does_not_answer_has_no_transaction_open(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came since the last answer was written by nobody in a transaction."""
+    desk.client.acknowledge_on_flush()
+    desk.turn(3)
+    monkeypatch.setattr(desk.client, "high_watermarks", lambda partitions: dict.fromkeys(partitions, 10_000))
+    desk.turn(2)
+    assert desk.line.value("tickcast_unstable_records", "ticks", "0") > 0
+    monkeypatch.setattr(desk.client, "end_offsets", lambda *_: (_ for _ in ()).throw(BrokerError("no answer")))
+    desk.turn(2)
+    assert desk.line.value("tickcast_unstable_records", "ticks", "0") == 0
+
+
 def test_the_status_says_how_it_gets_on(desk: Desk) -> None:
     desk.client.acknowledge_on_flush()
     desk.turn()

@@ -22,6 +22,10 @@ from tickcast.partition_state import windows_of
 
 # What a tick should become, as one small number per offset.
 ABSENT, FORECAST, DEAD_LETTER, OTHER = range(4)
+# Ranges of offsets that are told of each thing that is wrong with a partition: enough to go and look.
+RANGES_MAX = 10
+
+Marks = NDArray[np.bool_]
 
 
 @dataclass
@@ -38,6 +42,8 @@ class Account:
     unexpected: int = 0  # forecasts and dead letters of ticks that should have none
     miscounted: int = 0  # forecasts whose `skipped_before` does not agree with the others
     skipped_by_reason: dict[str, int] = field(default_factory=dict)
+    # Of one partition: what is wrong -> the first ranges of offsets (first, last) where it is.
+    where: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
     @property
     def adds_up(self) -> bool:
@@ -50,7 +56,7 @@ class Account:
         return {**asdict(self), "adds_up": self.adds_up}
 
 
-COUNTS = tuple(each.name for each in fields(Account) if each.name != "skipped_by_reason")
+COUNTS = tuple(each.name for each in fields(Account) if each.name not in ("skipped_by_reason", "where"))
 
 
 class PartitionAudit:
@@ -110,18 +116,34 @@ class PartitionAudit:
             skipped |= {reason: n for reason, marks in verdict._asdict().items() if (n := int(marks.sum()))}
             wants_forecast &= ~(verdict.passed_over | verdict.unconfirmed)
         doubles = [np.maximum(counts.astype(np.int64) - 1, 0) for counts in (self._forecasts, self._dead_letters)]
+        missing = (wants_forecast & ~forecast_there) | (wants_letter & ~letter_there)
+        unexpected = [forecast_there & ~wants_forecast, letter_there & ~wants_letter]
+        wrong = {
+            "missing": missing,
+            "doubled": doubles[0] + doubles[1] > 0,
+            "unexpected": unexpected[0] | unexpected[1],
+        }
         return Account(
             ticks=self._fates.total(),
             forecasts=int((forecast_there & wants_forecast).sum()),
             warming=self._fates["warming"],
             skipped=sum(skipped.values()),
             dead_letters=int((letter_there & wants_letter).sum()),
-            missing=int((wants_forecast & ~forecast_there).sum() + (wants_letter & ~letter_there).sum()),
+            missing=int(missing.sum()),
             doubled=int(doubles[0].sum() + doubles[1].sum()),
-            unexpected=int((forecast_there & ~wants_forecast).sum() + (letter_there & ~wants_letter).sum()),
+            unexpected=int(unexpected[0].sum() + unexpected[1].sum()),
             miscounted=0 if self._gaps is None else self._gaps.miscounted,
             skipped_by_reason=skipped,
+            where={what: ranges for what, marks in wrong.items() if (ranges := self._ranges(marks))},
         )
+
+    def _ranges(self, marks: Marks) -> list[tuple[int, int]]:
+        """The first ranges of marked offsets; those at which there is no tick stand in no range's way."""
+        there = np.flatnonzero((self._expected != ABSENT) | marks)
+        edges = np.diff(marks[there].astype(np.int8), prepend=0, append=0)
+        begins, ends = np.flatnonzero(edges == 1)[:RANGES_MAX], np.flatnonzero(edges == -1)[:RANGES_MAX]
+        offsets = there + self.audited.first
+        return [(int(offsets[begin]), int(offsets[end - 1])) for begin, end in zip(begins, ends, strict=True)]
 
     def _fate(self, record: Record, at: int) -> str:
         try:

@@ -1,13 +1,15 @@
 """The log: one event at a time, as fields where the journal listens, else as a line on standard error.
 
 structlog with keyword values (`log.info("assigned", partitions=3)`): nothing is formatted for a level that is not
-written. What libraries say through the standard library's logging comes out the same way, from warning on.
+written. What libraries say through the standard library's logging comes out the same way, from warning on, but not
+over and over: in an outage a client may say the same ten times a second.
 """
 
 import json
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -20,6 +22,10 @@ from tickcast.journal import Journal
 
 # kafka-python tells every fetch and heartbeat at lower levels.
 LIBRARY_LEVEL = logging.WARNING
+# What a library says again within so long is only counted.
+REPEAT_PAUSE_NS = 10_000_000_000
+# Sayings remembered for that; some libraries make a new one of each.
+SAYINGS_MAX = 1_000
 # A journal that did not take an event is left alone for so long: each try may take a while.
 JOURNAL_PAUSE_NS = 10_000_000_000
 JOURNAL_IDENTIFIER = "tickcast"
@@ -52,7 +58,7 @@ def configure(config: LogConfig, clock: Clock, stream: TextIO = sys.stderr, jour
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(handlers=[_LibraryHandler()], level=max(level, LIBRARY_LEVEL), force=True)
+    logging.basicConfig(handlers=[_LibraryHandler(clock)], level=max(level, LIBRARY_LEVEL), force=True)
 
 
 def get(component: str) -> FilteringBoundLogger:
@@ -62,10 +68,32 @@ def get(component: str) -> FilteringBoundLogger:
 
 
 class _LibraryHandler(logging.Handler):
-    """Passes a library's record on as an event of ours."""
+    """Passes a library's record on as an event of ours, with how often it was said since it was last passed on."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said: dict[tuple[str, int, str], _Saying] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        get(record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+        now_ns, key = self._clock.monotonic_ns(), (record.name, record.levelno, str(record.msg))
+        saying = self._said.get(key)
+        if saying is not None and now_ns - saying.passed_ns < REPEAT_PAUSE_NS:
+            saying.repeated += 1
+            return
+        repeated = {"repeated": saying.repeated} if saying is not None and saying.repeated else {}
+        if len(self._said) >= SAYINGS_MAX:
+            self._said.clear()
+        self._said[key] = _Saying(now_ns)
+        get(record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info, **repeated)
+
+
+@dataclass
+class _Saying:
+    """When a library's words were last passed on, and how often they came since."""
+
+    passed_ns: int
+    repeated: int = 0
 
 
 class _ToJournal:

@@ -123,7 +123,9 @@ class Ownership:
             gauges.position.set(state.position)
             gauges.lag.set(max(state.end - state.position, 0))
             gauges.rebuild_remaining.set(max(state.publish_from - state.position, 0))
-            gauges.unstable.set(max(written.get(partition, state.end) - state.end, 0))
+            # Both of one answer: what was written since an older end would look like an open transaction.
+            fresh = partition in ends and partition in written
+            gauges.unstable.set(max(written[partition] - ends[partition], 0) if fresh else 0)
         self._instruments.symbols.set(sum(len(state.windows) for state in self.states.values()))
         self._instruments.outstanding.set(self._deliveries.outstanding)
         self._instruments.pending.set(self._takeovers.waiting)

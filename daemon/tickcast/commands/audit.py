@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -59,6 +59,8 @@ def audit(
     else:
         console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
         console.print(_table(accounts, whole))
+        for line in _where(accounts):
+            console.print(line, soft_wrap=True, highlight=False)
     if not whole.adds_up:
         raise typer.Exit(1)
 
@@ -110,6 +112,15 @@ def _table(accounts: Mapping[Partition, Account], whole: Account) -> Table:
     for name, account in [*((_name(p), a) for p, a in sorted(accounts.items())), ("total", whole)]:
         table.add_row(name, *(f"{getattr(account, column):,}" for column in columns))
     return table
+
+
+def _where(accounts: Mapping[Partition, Account]) -> Iterator[str]:
+    """Where to look, a line for each thing that is wrong with a partition."""
+    for partition, account in sorted(accounts.items()):
+        for what, ranges in account.where.items():
+            told = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in ranges)
+            more = ", ..." if len(ranges) == accounting.RANGES_MAX else ""
+            yield f"{_name(partition)}: {what} at offsets {told}{more}"
 
 
 def _name(partition: Partition) -> str:
