@@ -129,8 +129,8 @@ class Course:
     def leave(self, member: Member) -> None:
         """`member` is asked to end.
 
-        One that its supervisor has just started again may not hear the signal yet and dies of it: it holds nothing. And
-        one that is back from a kill may be fenced by who takes up what the killed one had: it ends, and would come back.
+        One that its supervisor has just started again may not hear the signal yet and dies of it: it holds nothing.
+        And one that is back from a kill may be fenced by who takes up what the killed one had: it would come back.
         """
         status = member.stop()
         if status not in (0, -signal.SIGTERM) and "fenced" not in member.process.text():
