@@ -60,7 +60,7 @@ def serving(name: str = "desk") -> Iterator[Serving]:
     shared = SharedMemory.create(SystemClock())
     shared.tape.begin(len(HORIZONS), MODEL)
     shared.board.set_ready(True)
-    shared.board.set_detail({"status": "6 partitions, 2 symbols, lag 0"})
+    shared.board.set_detail({"status": "6 partitions, 2 symbols, 9 ticks/s, lag 0"})
     sidecar = Sidecar.start(shared, HttpConfig(port=0, live_timeout_ms=60_000), 600, name)
     try:
         serving = Serving(shared, sidecar.url)

@@ -83,7 +83,7 @@ def test_what_a_plan_lacks_is_said(capsys):
     ("arguments", "message"),
     [
         (["--hosts", "1,x"], "--hosts 1,x: whole numbers from 1 on"),
-        (["--hosts", "1,2", "--symbols", "1,2,3"], "lists of different lengths: --hosts 2, --symbols 3"),
+        (["--hosts", "1,2", "--symbols", "1,2,3"], "lists of different lengths: --hosts 2, --symbols 3\n"),
         (["--hosts", "3", "--lost-hosts", "3"], "one has to be left"),
         (["--burst", "50"], "factor times share at most 1"),
         (["--check", "1000"], "--check needs --bundle"),

@@ -132,6 +132,17 @@ def test_a_further_listener_sends_clients_where_it_was_told_to() -> None:
     assert told == {broker.bootstrap_servers: broker.bootstrap_servers, f"{HOST}:{port}": f"{HOST}:1"}
 
 
+def test_the_command_says_where_it_is_and_what_is_there_until_it_is_interrupted() -> None:
+    command = [sys.executable, "-m", "tickcast", "broker", "--port", "0", "--topic", "ticks:2", "--topic", "answers:1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert said.splitlines()[-1] == f"ready at {address}, topics: answers, ticks; Ctrl-C ends it"
+
+
 def test_broker_and_its_folder_go_with_a_killed_parent() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert parent.stdin is not None

@@ -69,6 +69,14 @@ def test_an_unknown_setting_is_refused_with_those_there_are_and_a_missing_one_is
     assert "models.0.symbol: no such setting; allowed: bundle, symbols" in text
 
 
+def test_a_misspelled_setting_of_a_model_is_told_and_not_that_there_is_no_model(file):
+    file.write_text(TOML.replace("bundle =", "bundel ="))
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, {})
+    told = [line.removeprefix(f"{file}: ").partition(":")[0] for line in str(caught.value).splitlines()]
+    assert sorted(told) == ["models.0.bundel", "models.0.bundle"]
+
+
 @pytest.mark.parametrize("topic", ["forecasts", "dead"])
 def test_a_topic_that_is_read_and_written_is_refused(file, topic):
     file.write_text(TOML.replace('["ticks"]', f'["ticks", "{topic}"]'))

@@ -1,5 +1,6 @@
 """What `tickcast install-service` puts where, says, and leaves alone."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 from tickcast import cli, install_service
 from tickcast.errors import ConfigurationError
 from tickcast.install_service import UNIT, Service
+from tickcast.registry_config import RegistryConfig
+from tickcast.security_config import SecurityConfig
 
 ROOT = Path(__file__).parents[1]
 OPT = Path("/opt/tickcast/bin/tickcast")
@@ -48,8 +51,10 @@ def test_everything_is_put_in_place_and_said_line_by_line(
     assert sorted(line.split()[1] for line in said if line.startswith("wrote ")) == sorted(
         str(tmp_path / path) for path in found
     )
-    assert [line.strip() for line in said[-2:]] == [
+    assert [line.strip() for line in said[-4:]] == [
+        f"next, as root, on the host that boots from {tmp_path}, once /etc/tickcast/desk.toml says what you want:",
         "systemd-sysusers && systemd-tmpfiles --create tickcast.conf && systemctl daemon-reload",
+        "put the bundle at /var/lib/tickcast/bundles/desk: a folder, or a link to one",
         "systemctl enable --now tickcast@desk",
     ]
     unit = found[f"{UNITS}/{UNIT}"]
@@ -61,13 +66,49 @@ def test_everything_is_put_in_place_and_said_line_by_line(
     assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()} == {0o644}
 
 
+@pytest.mark.parametrize("cpu_only", [True, False])
+@pytest.mark.parametrize("has_librdkafka", [True, False])
+def test_a_new_configuration_names_the_client_and_the_provider_that_are_known_of_the_host(
+    cpu_only: bool,
+    has_librdkafka: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(install_service, "has_librdkafka", lambda: has_librdkafka)
+    assert run("desk", "--root", str(tmp_path), *(["--cpu-only"] if cpu_only else [])) == 0
+    configuration = tmp_path / "etc/tickcast/desk.toml"
+    written = tomllib.loads(configuration.read_text())
+    assert written["kafka"].get("client") == ("confluent-kafka" if has_librdkafka else None)
+    assert written["inference"].get("provider") == ("cpu" if cpu_only else None)
+    [line] = [line for line in capsys.readouterr().out.splitlines() if f"{configuration}  (" in line]
+    assert ('client = "confluent-kafka"' in line, 'provider = "cpu"' in line) == (has_librdkafka, cpu_only)
+
+
+def test_the_faster_client_is_looked_for_where_the_service_will_import_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: list[str] = []
+    monkeypatch.setattr("importlib.util.find_spec", known.append)
+    assert not install_service.has_librdkafka()
+    assert known == ["confluent_kafka"]
+
+
+def test_with_a_configuration_of_yours_the_bundle_is_where_that_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration = tmp_path / "etc/tickcast/desk.toml"
+    configuration.parent.mkdir(parents=True)
+    configuration.write_text("mine")
+    assert run("desk", "--root", str(tmp_path)) == 0
+    assert "put the bundle where `models.bundle` says:" in capsys.readouterr().out
+
+
 def test_a_second_installation_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("desk", "--root", str(tmp_path)) == 0
     before = written(tmp_path)
     capsys.readouterr()
     assert run("desk", "--root", str(tmp_path)) == 0
     assert written(tmp_path) == before
-    fates = [line.split()[0] for line in capsys.readouterr().out.splitlines() if str(tmp_path) in line]
+    fates = [line.split()[0] for line in capsys.readouterr().out.splitlines() if f"{tmp_path}/" in line]
     assert set(fates) == {"unchanged"}
     assert len(fates) == len(before)
 
@@ -209,6 +250,19 @@ def test_every_file_of_the_folder_is_installed_by_some_option() -> None:
     contents = {file.content for file in install_service.files(service)}
     templates = {path.name for path in (ROOT / "systemd").iterdir() if path.suffix != ".md"}
     assert {name for name in templates if install_service.template(name) in contents} == templates - {"example.toml"}
+
+
+def test_every_secret_of_a_configuration_has_a_credential_that_the_guide_names() -> None:
+    secrets = {
+        f"{section}-{name.removesuffix('_file').replace('_', '-')}"
+        for section, kind in (("kafka", SecurityConfig), ("registry", RegistryConfig))
+        for name in kind.model_fields
+        if name.endswith(("key_file", "password_file"))
+    }
+    unit, guide = install_service.template(UNIT), (ROOT / "deploy/README.md").read_text("utf-8")
+    loaded = re.findall(r"^LoadCredential=([\w-]+):tickcast\.%i\.([\w-]+)$", unit, flags=re.MULTILINE)
+    assert sorted(loaded) == sorted((name, name) for name in secrets)
+    assert [name for name in secrets if f"{name}`" not in guide] == []
 
 
 def test_a_file_that_was_not_installed_is_named() -> None:

@@ -167,6 +167,39 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(visit: Callable[..., Visit]
     assert width == screen == 390
 
 
+@pytest.mark.parametrize("width", [1440, 1024, 760, 390])
+def test_a_readout_of_seven_digits_has_room(visit: Callable[..., Visit], width: int) -> None:
+    seen = visit("/?symbol=SIM-00001")
+    seen.page.set_viewport_size({"width": width, "height": 900})
+    assert seen.page.evaluate(CROWDED, "1,234,567") == []
+
+
+def test_a_latency_beyond_the_last_bound_and_a_refused_reload_are_said(browser: Any) -> None:
+    with SimulatedLoop(["SIM-A", "SIM-B"]) as loop:
+        loop.begin()
+        loop.tick_of(np.array([0]))
+        sidecar = Sidecar.start(loop.shared, HttpConfig(port=0), 60)
+        try:
+            with Visit(browser) as seen:
+                seen.page.goto(sidecar.url + "/")
+                seen.wait(SAYS, ["#matching", "1 seen here of 2"])
+                loop.shared.board.histogram("tickcast_received_to_handed_seconds").observe([60.0] * 100)
+                loop.turn(f"1 partition, 9 ticks/s, lag 0, p99 over 10 s; reload refused: sha256 {'5e' * 32} is wrong")
+                seen.wait(SAYS, ["#p99", "> 10 s"])
+                seen.wait(SAYS, ["#handed-p50", "> 10 s"])
+                assert seen.text("#state-remark") == "reload refused: sha256 5e5e5e5e… is wrong"
+                assert seen.text("#state-reason") == "1 partition"
+                assert "5e" * 32 in (seen.page.locator("#state").get_attribute("title") or "")
+                loop.turn("1 partition; reload: btc 2 answers")
+                seen.wait(SAYS, ["#state-reason", "1 partition; reload: btc 2 answers"])
+                assert seen.text("#state-remark") == ""
+                loop.turn("the cluster does not answer; 1 partition, lag 0")
+                seen.wait(SAYS, ["#lag", "\u2013"])
+                assert seen.complaints == []
+        finally:
+            sidecar.stop()
+
+
 def test_dark_and_light_are_two_pictures_and_text_stands_out_in_both(visit: Callable[..., Visit]) -> None:
     pictures = set()
     for scheme in ("dark", "light"):
@@ -221,6 +254,14 @@ def test_what_is_missing_is_said_in_words(browser: Any) -> None:
 
 
 SAYS = "([where, words]) => document.querySelector(where).textContent.includes(words)"
+
+# Readouts that would be wider than their place if they said so much.
+CROWDED = """(text) => [...document.querySelectorAll('.readouts div')].filter((node) => {
+  const said = node.querySelector('dd');
+  said.style.width = 'max-content';
+  said.textContent = text;
+  return said.getBoundingClientRect().right > node.getBoundingClientRect().right;
+}).map((node) => node.textContent)"""
 
 # Colour of text and of what is behind it, of every text that stands in a panel.
 COLOURS = """() => [...document.querySelectorAll('h1, h2, dt, dd, small, th button, td, .soft, .note, input')]

@@ -71,7 +71,6 @@ def test_before_a_model_answers_there_is_nothing_and_no_failure(desk: Desk) -> N
     assert document["symbols"] == []
     assert document["instance"]["ready"] is False
     assert document["instance"]["reason"].startswith("the loop is not ready")
-    assert document["shadow"] is None
 
 
 def test_the_state_rates_and_latencies_are_those_of_the_board(desk: Desk) -> None:
@@ -85,7 +84,8 @@ def test_the_state_rates_and_latencies_are_those_of_the_board(desk: Desk) -> Non
         "version": "0.1.0",
         "ready": True,
         "live": True,
-        "status": "1 partitions, 6 symbols, lag 0, simulated",
+        "status": "1 partitions, 6 symbols, simulated",
+        "remark": "",
         "reason": "",
         "uptime_s": 8.0,
         "now_ms": 0,
@@ -99,6 +99,29 @@ def test_the_state_rates_and_latencies_are_those_of_the_board(desk: Desk) -> Non
     assert 1e-3 < document["end_to_end"]["handed_to_acknowledged"]["p50_s"] < 3e-3
     assert [each["horizon"] for each in document["errors"]] == list(HORIZONS)
     assert all(each["relative"] == pytest.approx(0.2) for each in document["errors"])
+
+
+def test_a_latency_in_the_open_bucket_is_told_as_the_bound_that_it_lies_beyond(desk: Desk) -> None:
+    desk.loop.begin()
+    desk.turn()
+    desk.loop.shared.board.histogram("tickcast_received_to_handed_seconds").observe([99.0] * 10)
+    desk.turn()
+    document = desk.document()
+    assert document["latency"]["p50_s"] == document["latency_over_s"] == 10.0
+    assert document["latency"]["max_bucket_s"] is None
+
+
+def test_while_the_cluster_does_not_answer_the_lag_is_not_known(desk: Desk) -> None:
+    desk.loop.begin()
+    desk.loop.turn("the cluster does not answer; 2 partitions, 6 symbols, 0 ticks/s, lag 0")
+    desk.loop.shared.board.set_ready(False)
+    desk.turn()
+    document = desk.document()
+    assert document["totals"]["lag"] is None
+    assert document["totals"]["symbols"] == 6
+    words = "the cluster does not answer; 2 partitions, 6 symbols"
+    assert document["instance"]["status"] == words
+    assert document["instance"]["reason"] == f"the loop is not ready: {words}"
 
 
 def test_the_symbol_s_path_forecasts_and_their_outcome_fit_together(desk: Desk) -> None:

@@ -48,7 +48,8 @@ def _recorded(**changes: Any) -> dict[str, Any]:
             "version": "1.2.3",
             "ready": True,
             "live": True,
-            "status": "6 partitions, 40 symbols, lag 12",
+            "status": "6 partitions, 40 symbols",
+            "remark": "",
             "uptime_s": 5_400.0,
             "now_ms": 1_735_806_600_000,
         },
@@ -64,7 +65,6 @@ def _recorded(**changes: Any) -> dict[str, Any]:
             "target_scale": 0.5,
             "attention": True,
         },
-        "shadow": None,
         "totals": {
             "ticks_per_s": 1_003.4,
             "forecasts_per_s": 1_001.0,
@@ -86,6 +86,7 @@ def _recorded(**changes: Any) -> dict[str, Any]:
             "max_bucket_s": 5e-3,
             "history": [[at * 500, 80e-6 + at * 1e-7, 1e-3 if at != 150 else 9e-3] for at in range(300)],
         },
+        "latency_over_s": 10.0,
         "end_to_end": {
             "event_to_sent": {"p50_s": 2e-3, "p99_s": 9e-3},
             "kafka_to_sent": {"p50_s": 1e-3, "p99_s": 4e-3},
@@ -144,7 +145,7 @@ def _drawn(look: Look, width: int, height: int | None, choice: Choice = CHOICE) 
 def test_a_screen_shows_state_latency_error_symbols_and_the_chosen_one(width, height):
     shown = _drawn(_look(_recorded()), width, height)
     text = "\n".join(shown)
-    for part in ("desk", "ready", "btc 2024.1", "additive", "6 partitions, 40 symbols, lag 12", "ticks 1,003/s"):
+    for part in ("desk", "ready", "btc 2024.1", "additive", "6 partitions, 40 symbols", "ticks 1,003/s", "lag 12"):
         assert part in text
     for part in ("p50 84.1 us", "p99 1.20 ms", "finish 94.1%", "dead letters 3", "since event 2.00 ms/9.00 ms"):
         assert part in text
@@ -234,6 +235,39 @@ def test_why_an_instance_is_not_ready_is_said():
     shown = _drawn(_look(told), 80, 24)
     assert "NOT READY" in shown[0]
     assert shown[1] == "the loop is not ready: 2 partitions cannot be taken up"
+
+
+def test_a_refused_reload_is_said_first_and_in_full_where_lines_hold_it():
+    told = _recorded()
+    digits = "0123456789abcdef" * 4
+    told["instance"]["remark"] = f"reload refused: model.onnx has the sha256 {digits} and the manifest says another one"
+    shown = _drawn(_look(told), 80, 24)
+    assert " ".join(line.strip() for line in shown[1:3]) == (
+        "reload refused: model.onnx has the sha256 01234567… and the manifest says another one"
+    )
+    assert shown[3] == "6 partitions, 40 symbols"
+    told["instance"]["remark"] += " very long reason" * 50
+    shown = _drawn(_look(told), 80, 24)
+    assert shown[2].endswith("…")
+    assert shown[3] == "6 partitions, 40 symbols"
+    _drawn(_look(told), 1, 1)
+
+
+def test_an_accepted_reload_is_said_last():
+    told = _recorded()
+    told["instance"]["remark"] = "reload: btc 2024.2 answers"
+    assert _drawn(_look(told), 80, 24)[1] == "6 partitions, 40 symbols; reload: btc 2024.2 answers"
+
+
+def test_a_latency_beyond_the_last_bound_is_no_number():
+    latency = {"p50_s": 9.9, "p99_s": 10.0, "p999_s": 10.0, "max_bucket_s": None}
+    text = "\n".join(_drawn(_look(_recorded(latency=latency)), 80, 24))
+    assert "p50 9.90 s  p99 > 10 s  p99.9 > 10 s  max > 10 s" in text
+
+
+def test_a_lag_that_is_not_known_is_no_number():
+    text = "\n".join(_drawn(_look(_recorded(totals={"lag": None})), 80, 24))
+    assert "lag - " in text
 
 
 def test_a_loop_that_makes_no_turn_is_said_to_hang():
@@ -580,7 +614,7 @@ def test_a_real_instance_is_shown_with_rates_path_forecast_and_attention(monkeyp
     with serving() as instance, _told_on(instance):
         done = _once(instance.url)
     assert done.returncode == 0, done.stderr
-    for part in ("desk  ready  btc 2024.1, additive, cpu, window 8", "6 partitions, 2 symbols, lag 0", "p50 "):
+    for part in ("desk  ready  btc 2024.1, additive, cpu, window 8", "6 partitions, 2 symbols\n", "p50 "):
         assert part in done.stdout
     for part in ("> BUSY", "QUIET", "in 10 ticks +1 USD", "most 65%, the newest tick", "finish 100.0%"):
         assert part in done.stdout

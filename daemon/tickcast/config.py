@@ -7,7 +7,7 @@ is allowed. `TICKCAST_KAFKA__BOOTSTRAP_SERVERS=host:9092` overrides `kafka.boots
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -243,7 +243,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_problem(path, overridden, each) for each in error.errors())) from error
+        problems = [each for each in error.errors() if not _follows(each, error.errors())]
+        raise ConfigurationError("\n".join(_problem(path, overridden, each) for each in problems)) from error
 
 
 def bundles(path: Path) -> list[Path]:
@@ -313,6 +314,12 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def _follows(problem: Any, problems: Sequence[Any]) -> bool:
+    """Whether a list is only called too short because those of its entries that are wrong do not count."""
+    here_or_within = [each for each in problems if each["loc"][: len(problem["loc"])] == problem["loc"]]
+    return problem["type"] == "too_short" and len(here_or_within) > 1
 
 
 def _problem(path: Path, overridden: Mapping[str, str], problem: Any) -> str:

@@ -4,11 +4,12 @@ Before every stage of the way of a tick. The files are those of the project's `s
 package, in a checkout beside it. Nothing is started or enabled, and no file that somebody changed is lost silently.
 """
 
+import importlib.util
 import os
 import re
 import sys
 import sysconfig
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -43,6 +44,7 @@ class Service:
     low_latency: bool = False
     cpus: str = ""  # as CPUAffinity= takes them; with `low_latency`
     needs: tuple[Path, ...] = ()  # folders that the executable imports from
+    has_librdkafka: bool = False  # the faster Kafka client can be imported there
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError for a name or processors that systemd would not take, or take amiss."""
@@ -92,9 +94,10 @@ def files(service: Service) -> list[File]:
         found.append(File(f"{folder}/20-lowlatency.conf", _low_latency(service.cpus), "priority; read its comments"))
     if hidden := _hidden(service):
         found.append(File(f"{folder}/30-visible.conf", _visible(hidden), f"lets it see {' and '.join(hidden)}"))
-    found.append(
-        File(f"etc/tickcast/{service.name}.toml", _example(service.name), "its configuration: edit it", True),
-    )
+    choices = _choices(service)
+    chosen = ", ".join(f"{key} = {value}" for key, value in choices.items())
+    purpose = "its configuration: edit it" + (f"; with {chosen}" if chosen else "")
+    found.append(File(f"etc/tickcast/{service.name}.toml", _example(service.name, choices), purpose, True))
     return found
 
 
@@ -127,6 +130,16 @@ def executable() -> Path:
     if not found.is_file():
         raise ConfigurationError(f"{found}: not there; install tickcast with pip for the Python that is to run it")
     return found
+
+
+def has_librdkafka() -> bool:
+    """Whether the Python that runs can import the faster Kafka client."""
+    return importlib.util.find_spec("confluent_kafka") is not None
+
+
+def bundle(name: str) -> str:
+    """Where a new configuration looks for its bundle."""
+    return f"/var/lib/tickcast/bundles/{name}"
 
 
 def imported_from() -> tuple[Path, ...]:
@@ -171,9 +184,17 @@ def _low_latency(cpus: str) -> str:
     return text.replace(CPUS_PLACEHOLDER, f"CPUAffinity={cpus}") if cpus else text
 
 
-def _example(name: str) -> str:
+def _choices(service: Service) -> dict[str, str]:
+    """What is known of this host, setting -> TOML value: without a GPU `auto` would complain for good."""
+    known = {"client": '"confluent-kafka"'} if service.has_librdkafka else {}
+    return known | ({"provider": '"cpu"'} if service.cpu_only else {})
+
+
+def _example(name: str, choices: Mapping[str, str]) -> str:
     text = template("example.toml").replace('#name = "example"', f'#name = "{name}"')
-    return text.replace("/bundles/example", f"/bundles/{name}")
+    for key, value in choices.items():
+        text = re.sub(rf"^#{key} = .*$", f"{key} = {value}", text, count=1, flags=re.MULTILINE)
+    return text.replace(bundle("example"), bundle(name))
 
 
 def _hidden(service: Service) -> list[str]:

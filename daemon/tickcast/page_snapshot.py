@@ -1,7 +1,7 @@
 """The page's document: everything that it shows at one moment, as plain JSON values.
 
 Beside the way of a tick, in the process that serves. Numbers are None where they are not known; times of day are
-milliseconds, durations seconds.
+milliseconds, durations seconds. A latency of `latency_over_s` lies somewhere beyond it.
 """
 
 import json
@@ -12,7 +12,9 @@ from tickcast import __version__
 from tickcast.board_looks import LATENCY
 from tickcast.clock import Clock
 from tickcast.health import Health
+from tickcast.metrics import BOUNDS_S
 from tickcast.page_feed import Feed, Watch
+from tickcast.page_state import State
 from tickcast.page_symbol import symbol_of
 from tickcast.page_table import row
 from tickcast.page_view import View
@@ -45,16 +47,18 @@ class Snapshots:
         watch = self._feed.watch()
         now_s, wall_ns = self._clock.monotonic_ns() / 1e9, self._clock.wall_ns()
         model, recent, far = watch.model, watch.looks.recent, watch.looks.far
+        _, answer = self._health.ready()
+        state = State.of(answer)
         scale = float(model.get("target_scale", 0.0))
         rows = watch.table.rows(watch.histories, view.sort, view.search, view.limit, now_s, wall_ns)
         chosen = view.symbol or _busiest(watch, now_s, wall_ns)
         return {
-            "instance": self._instance(recent, wall_ns),
+            "instance": self._instance(recent, wall_ns, answer, state),
             "model": model or None,
-            "shadow": None,
-            "totals": {**_totals(recent), "followed": len(watch.histories()), "lost": watch.lost},
+            "totals": {**_totals(recent, state), "followed": len(watch.histories()), "lost": watch.lost},
             "paths": _shares(recent.increases("tickcast_forecasts_total", "path")) if recent else None,
             "latency": {**_latency(recent), "history": watch.looks.latencies},
+            "latency_over_s": BOUNDS_S[-1],
             "end_to_end": {name: _quantiles(recent, f"tickcast_{name}_seconds") for name in END_TO_END},
             "errors": _errors(far) if far else [],
             "symbols": [row(each, scale, wall_ns) for each in rows.shown],
@@ -62,16 +66,16 @@ class Snapshots:
             "symbol": symbol_of(watch, chosen, wall_ns) if chosen else None,
         }
 
-    def _instance(self, recent: Interval | None, wall_ns: int) -> dict[str, Any]:
-        ready, answer = self._health.ready()
+    def _instance(self, recent: Interval | None, wall_ns: int, answer: dict[str, Any], state: State) -> dict[str, Any]:
         started_s = recent.after.total("tickcast_start_time_seconds") if recent else None
         return {
             "name": self._name,
             "version": __version__,
-            "ready": ready,
+            "ready": answer["ready"],
             "live": answer["live"],
-            "status": answer["detail"].get("status", ""),
-            "reason": answer.get("reason", ""),
+            "status": state.status,
+            "remark": state.remark,
+            "reason": state.reason,
             "uptime_s": None if started_s is None else round(wall_ns / 1e9 - started_s, 1),
             "now_ms": wall_ns // 1_000_000,
         }
@@ -97,8 +101,9 @@ _TOTALS: dict[str, Callable[[Interval], float | None]] = {
 }
 
 
-def _totals(recent: Interval | None) -> dict[str, float | None]:
-    return {name: None if recent is None else have(recent) for name, have in _TOTALS.items()}
+def _totals(recent: Interval | None, state: State) -> dict[str, float | None]:
+    totals = {name: None if recent is None else have(recent) for name, have in _TOTALS.items()}
+    return totals if state.knows_lag else totals | {"lag": None}
 
 
 def _shares(counts: dict[str, float]) -> dict[str, float] | None:

@@ -82,7 +82,8 @@ class Interval(NamedTuple):
 def quantile_s(counts: Sequence[float], share: float) -> float | None:
     """The value that `share` of the counted ones stay below; even within a bucket. None where none was counted.
 
-    In the open bucket it is that bucket's lower bound, as Prometheus' `histogram_quantile` has it.
+    In the open bucket it is that bucket's lower bound, as Prometheus' `histogram_quantile` has it: whoever shows it
+    says that it lies beyond.
     """
     rank = share * sum(counts)
     below, last = 0.0, _last_bucket(counts)

@@ -16,6 +16,7 @@ class Instance(msgspec.Struct):
     ready: bool = False
     live: bool = False
     status: str | None = None
+    remark: str | None = None  # what became of the last reload
     reason: str | None = None  # why it is not ready
     uptime_s: float | None = None
 
@@ -131,6 +132,7 @@ class Document(msgspec.Struct):
     totals: Totals = msgspec.field(default_factory=Totals)
     paths: Paths | None = None
     latency: Latency = msgspec.field(default_factory=Latency)
+    latency_over_s: float | None = None  # one of these lies somewhere beyond
     end_to_end: EndToEnd = msgspec.field(default_factory=EndToEnd)
     errors: list[HorizonError] = []
     symbols: list[SymbolRow] = []

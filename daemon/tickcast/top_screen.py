@@ -3,6 +3,7 @@
 Beside the way of a tick: what a terminal shows of it. Fits 80 columns and 24 lines, and uses more where there is more.
 """
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
@@ -23,6 +24,8 @@ GAP = 2
 SYMBOL_PART = 0.58
 # Where nothing limits the height, as in a pipe.
 SYMBOL_LINES = 12
+# Of why a reload was refused.
+REFUSED_LINES_MAX = 2
 # News comes twice a second.
 LATE_S = 2.0
 KEYS = "q quit   arrows choose   s sort   / search"
@@ -71,6 +74,7 @@ def _numbers(look: Look, width: int) -> list[Text]:
     document = look.document
     lines = [
         _title(document.instance, document.model, width),
+        *_refused(document.instance, width),
         _status(look, width),
         _rates(document.totals, document.paths),
         *_latency(document, width),
@@ -105,7 +109,20 @@ def _status(look: Look, width: int) -> Text:
     instance = look.document.instance
     if instance.reason:
         return Text(words.plain(instance.reason, width), BAD)
-    return Text(words.plain(instance.status, width), DIM)
+    said = [instance.status] if _is_refused(instance) else [instance.status, instance.remark]
+    return Text(words.plain("; ".join(filter(None, said)), width), DIM)
+
+
+def _is_refused(instance: Instance) -> bool:
+    return (instance.remark or "").startswith("reload refused")
+
+
+def _refused(instance: Instance, width: int) -> list[Text]:
+    """Somebody waits for a model that will not answer: said before all else, in full where a few lines hold it."""
+    if not _is_refused(instance):
+        return []
+    said = words.plain(words.without_hashes(instance.remark or ""))
+    return [Text(line, BAD) for line in textwrap.wrap(said, width, max_lines=REFUSED_LINES_MAX, placeholder="…")]
 
 
 def _rates(totals: Totals, paths: Paths | None) -> Text:
@@ -122,12 +139,15 @@ def _rates(totals: Totals, paths: Paths | None) -> Text:
 
 
 def _latency(document: Document, width: int) -> list[Text]:
-    latency = document.latency
+    latency, over_s = document.latency, document.latency_over_s
+    max_s = latency.max_bucket_s
+    if max_s is None and latency.p50_s is not None:  # handed over, and no bound was above all of it
+        max_s = over_s
     figures = _named(
-        ("received to handed  p50", words.time(latency.p50_s), "bold"),
-        ("p99", words.time(latency.p99_s), "bold"),
-        ("p99.9", words.time(latency.p999_s), ""),
-        ("max", words.time(latency.max_bucket_s), ""),
+        ("received to handed  p50", words.time(latency.p50_s, over_s), "bold"),
+        ("p99", words.time(latency.p99_s, over_s), "bold"),
+        ("p99.9", words.time(latency.p999_s, over_s), ""),
+        ("max", words.time(max_s, over_s), ""),
     )
     room = max((width - len("p50   p99 ")) // 2, 0)
     history = latency.history
@@ -136,11 +156,11 @@ def _latency(document: Document, width: int) -> list[Text]:
 
 
 def _others(document: Document) -> Text:
-    ways = document.end_to_end
+    ways, over_s = document.end_to_end, document.latency_over_s
     return _named(
-        ("since event", _pair(ways.event_to_sent), ""),
-        ("since kafka", _pair(ways.kafka_to_sent), ""),
-        ("acked", _pair(ways.handed_to_acknowledged), ""),
+        ("since event", _pair(ways.event_to_sent, over_s), ""),
+        ("since kafka", _pair(ways.kafka_to_sent, over_s), ""),
+        ("acked", _pair(ways.handed_to_acknowledged, over_s), ""),
     )
 
 
@@ -176,8 +196,8 @@ def _keys(choice: Choice, width: int) -> Text:
     return line
 
 
-def _pair(quantiles: Quantiles) -> str:
-    return f"{words.time(quantiles.p50_s)}/{words.time(quantiles.p99_s)}"
+def _pair(quantiles: Quantiles, over_s: float | None) -> str:
+    return f"{words.time(quantiles.p50_s, over_s)}/{words.time(quantiles.p99_s, over_s)}"
 
 
 def _named(*figures: tuple[str, str, str]) -> Text:

@@ -3,6 +3,7 @@
 Beside the way of a tick: what a terminal shows of it.
 """
 
+import re
 import unicodedata
 
 from rich.cells import cell_len, set_cell_size
@@ -12,6 +13,7 @@ from tickcast.bench_percentiles import duration
 UNKNOWN = "-"
 # Of one name, before it is cut to its place.
 CHARACTERS_MAX = 300
+_HASH = re.compile(r"\b[0-9a-f]{32,}\b")
 
 
 def plain(text: str | None, width: int = CHARACTERS_MAX) -> str:
@@ -52,9 +54,16 @@ def per_second(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:,.0f}/s" if value >= 10 else f"{value:.2g}/s"
 
 
-def time(seconds: float | None) -> str:
-    """`84.1 us`."""
-    return UNKNOWN if seconds is None else duration(seconds)
+def time(seconds: float | None, over_s: float | None = None) -> str:
+    """`84.1 us`; and `> 10 s` of what lies somewhere beyond `over_s`."""
+    if seconds is None:
+        return UNKNOWN
+    return duration(seconds) if over_s is None or seconds < over_s else f"> {over_s:g} s"
+
+
+def without_hashes(text: str) -> str:
+    """`text` with the first digits of each hash."""
+    return _HASH.sub(lambda found: f"{found[0][:8]}…", text)
 
 
 def age(seconds: float | None) -> str:

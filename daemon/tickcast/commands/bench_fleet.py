@@ -104,13 +104,14 @@ def bench_fleet(
     bursts = Bursts(1.0 if ticks else burst, burst_share, burst_s)
     recorded_ns = None if ticks is None else _times_ns(ticks, event_time, event_time_unit)
     varied: dict[str, Sequence[Any]] = {
-        "hosts": (of_hosts := _numbers("--hosts", hosts)),
+        "hosts": _numbers("--hosts", hosts),
         "partitions": _numbers("--partitions", partitions),
         "symbols": _numbers("--symbols", symbols),
         "ticks_per_s": _numbers("--ticks-per-s", ticks_per_s),
-        "lost_hosts": _numbers("--lost-hosts", lost_hosts, 0) if lost_hosts else [min(1, n - 1) for n in of_hosts],
         "skew": _decimals("--skew", skew),
     }
+    if lost_hosts:
+        varied["lost_hosts"] = _numbers("--lost-hosts", lost_hosts, 0)
     plans = [
         Plan(
             cores=cores,
@@ -123,7 +124,7 @@ def bench_fleet(
             readers=readers,
             retention_h=retention_h,
             seed=seed,
-            **each,
+            **{"lost_hosts": min(1, each["hosts"] - 1)} | each,
         )
         for each in _columns(varied)
     ]

@@ -34,9 +34,15 @@ def broker(
         for name, partitions in topics:
             if name not in present:
                 kafka.create_topic(name, partitions)
-        typer.echo(kafka.bootstrap_servers)
+        typer.echo(kafka.bootstrap_servers)  # alone on standard output, for scripts
+        typer.echo(_ready(kafka), err=True)
         while not stopping.wait(CHECK_INTERVAL_S):
             kafka.check()
+
+
+def _ready(kafka: Broker) -> str:
+    topics = ", ".join(sorted(name for name in kafka.topics() if not name.startswith("__"))) or "none"
+    return f"ready at {kafka.bootstrap_servers}, topics: {topics}; Ctrl-C ends it"
 
 
 def _parse_topic(text: str) -> tuple[str, int]:

@@ -19,7 +19,9 @@ FATES = {
 
 def install_service(
     name: Annotated[str, typer.Argument(help="The instance: its configuration is /etc/tickcast/NAME.toml.")],
-    cpu_only: Annotated[bool, typer.Option("--cpu-only", help="No GPU here: close everything that one needs.")] = False,
+    cpu_only: Annotated[
+        bool, typer.Option("--cpu-only", help='No GPU here: close what one needs; `provider = "cpu"`.')
+    ] = False,
     low_latency: Annotated[
         bool, typer.Option("--low-latency", help="Priority over other processes; its file explains each line.")
     ] = False,
@@ -29,8 +31,9 @@ def install_service(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; say what would be done.")] = False,
 ) -> None:
     """Put a systemd service in place and say what was done; exit 1 if a file that differs was kept."""
-    service = Service(name, services.executable(), cpu_only, low_latency, cpus, services.imported_from())
-    outcomes = []
+    imported_from, has_librdkafka = services.imported_from(), services.has_librdkafka()
+    service = Service(name, services.executable(), cpu_only, low_latency, cpus, imported_from, has_librdkafka)
+    outcomes: list[Outcome] = []
     for outcome in services.install(services.files(service), root, force, dry_run):
         typer.echo(_line(outcome, root, dry_run))
         outcomes.append(outcome)
@@ -40,7 +43,7 @@ def install_service(
     if differing:
         typer.echo("kept files differ from this version's: compare, and --force replaces them", err=True)
     if not dry_run:
-        typer.echo(_next(name))
+        typer.echo(_next(name, root, any(each.fate == "kept" and each.file.is_operators for each in outcomes)))
     if differing:
         raise typer.Exit(1)
 
@@ -53,9 +56,12 @@ def _line(outcome: Outcome, root: Path, dry_run: bool) -> str:
     return f"{said:<13} {root / outcome.file.path}  ({remark})"
 
 
-def _next(name: str) -> str:
+def _next(name: str, root: Path, is_configuration_kept: bool) -> str:
+    where = "" if root == Path("/") else f", on the host that boots from {root}"
+    bundle = "where `models.bundle` says" if is_configuration_kept else f"at {services.bundle(name)}"
     return (
-        f"next, as root, once /etc/tickcast/{name}.toml says what you want:\n"
+        f"next, as root{where}, once /etc/tickcast/{name}.toml says what you want:\n"
         "  systemd-sysusers && systemd-tmpfiles --create tickcast.conf && systemctl daemon-reload\n"
+        f"  put the bundle {bundle}: a folder, or a link to one\n"
         f"  systemctl enable --now tickcast@{name}"
     )

@@ -198,7 +198,7 @@ export class OutcomeChart extends Drawing {
   draw({ symbol, model, message }) {
     const axis = message ? null : tickAxis(symbol, model, this.width);
     const points = message ? [] : symbol.scored.points.filter(([position]) => position >= axis.first);
-    this.empty.textContent = message || (points.length ? "" : "nothing to compare on this path yet");
+    this.empty.textContent = message || (points.length ? "" : "nothing to compare on this chart yet");
     set(this.empty, { x: this.width / 2, y: this.height / 2 + 4 });
     if (!points.length) {
       set(this.forecast, { d: "" });
@@ -252,7 +252,7 @@ export class LatencyChart extends Drawing {
     const high = 10 ** Math.ceil(Math.log10(Math.max(...values, 1e-3)));
     const right = 58;
     const bottom = this.height - 20;
-    const y = logarithmic(low, high, bottom, 8);
+    const y = logarithmic(low, high, bottom, 18); // room for a name above a line at the top
     const x = linear(now - 300e3, now, 4, this.width - right);
     const lines = [];
     const decades = Math.ceil((14 * Math.round(Math.log10(high / low))) / (bottom - 8)); // so that labels keep apart
@@ -270,11 +270,17 @@ export class LatencyChart extends Drawing {
       set(node, { d: line(history.map((point) => (point[column] === null ? null : [x(point[0]), y(point[column])]))) });
     }
     const last = known.at(-1);
-    this.names.each(last ? [["p50", last[1]], ["p99", last[2]]] : [], (node, [name, value], index) => {
-      set(node, { x: x(last[0]) - 4, y: y(value) + (index ? -6 : 15), "text-anchor": "end" });
+    this.names.each(last ? namesAt(y(last[1]), y(last[2]), bottom) : [], (node, [name, at]) => {
+      set(node, { x: x(last[0]) - 4, y: at, "text-anchor": "end" });
       node.textContent = name;
     });
   }
+}
+
+// The lines' names with their baselines: p50 below its line where there is room, and p99 above all.
+function namesAt(p50, p99, bottom) {
+  const low = p50 + 15 < bottom ? p50 + 15 : p50 - 6;
+  return [["p50", low], ["p99", Math.min(p99 - 6, low - 12)]];
 }
 
 // How much better than the guess of no change, by horizon.
@@ -299,7 +305,7 @@ export class ErrorsChart extends Drawing {
     const low = Math.min(...shares) < 0 ? range.low : 0;
     const { high } = range;
     const bottom = this.height - 20;
-    const y = linear(low, high, bottom - (low < 0 ? 12 : 1), 14);
+    const y = linear(low, high, bottom - (low < 0 ? 14 : 1), 18);
     const step = this.width / Math.max(known.length, 1);
     const width = Math.min(26, step * 0.6);
     const middle = (index) => (index + 0.5) * step;
@@ -313,8 +319,9 @@ export class ErrorsChart extends Drawing {
       set(node, { d: `M${(middle(index) - width / 2 - 3).toFixed(1)} ${at.toFixed(1)}h${(width + 6).toFixed(1)}` });
     });
     set(this.zero, { d: known.length ? `M0 ${y(0).toFixed(1)}H${this.width}` : "" });
-    this.values.each(known, (node, { relative }, index) => {
-      set(node, { x: middle(index), y: relative < 0 ? y(relative) + 14 : y(relative) - 6, "text-anchor": "middle" });
+    this.values.each(known, (node, { relative, since_start }, index) => {
+      const mark = since_start === null ? null : y(since_start);
+      set(node, { x: middle(index), y: labelAt(y(relative), mark, relative < 0), "text-anchor": "middle" });
       node.textContent = fixed(relative * 100, Math.abs(relative) < 0.0995 && step > 30 ? 1 : 0);
     });
     this.marks.each(known, (node, { horizon }, index) => {
@@ -325,4 +332,12 @@ export class ErrorsChart extends Drawing {
       .map(({ horizon, relative }) => `${horizon} ahead ${signedPercent(relative)}`)
       .join(", ")}`);
   }
+}
+
+// The baseline of a bar's number, at the bar's end, or beyond the mark where that would strike through it.
+function labelAt(end, mark, isBelow) {
+  const at = isBelow ? end + 14 : end - 6;
+  const isStruck = mark !== null && mark > at - 12 && mark < at + 3;
+  if (!isStruck) return at;
+  return isBelow ? mark + 14 : mark - 6;
 }

@@ -17,9 +17,10 @@ export function rate(value) {
   return value >= 100 ? WHOLE.format(value) : value.toFixed(1);
 }
 
-// Seconds, to three digits and in the unit that suits.
-export function duration(seconds) {
+// Seconds, to three digits and in the unit that suits; of what lies at `over` only that it lies beyond is known.
+export function duration(seconds, over = Infinity) {
   if (!isKnown(seconds)) return NONE;
+  if (seconds >= over) return `> ${over} s`;
   if (seconds < 0.9995e-3) return `${digits(seconds * 1e6)} µs`;
   if (seconds < 0.9995) return `${digits(seconds * 1e3)} ms`;
   return `${digits(seconds)} s`;

@@ -137,38 +137,46 @@ function sayWhetherFresh() {
     say("notice", `Not live: ${lost || "nothing comes"}. ${was} Trying again.`);
     at("state").dataset.is = "unknown";
     say("state-word", "not connected");
+    say("state-remark", "");
     say("state-reason", shown === null ? "" : `for ${span(age)}`);
   }
 }
 
-function showState({ instance, model, shadow }) {
+function showState({ instance, model }) {
   if (lost) return;
   at("state").dataset.is = instance.ready ? "ready" : "hindered";
   say("state-word", instance.ready ? "ready" : instance.live ? "not ready" : "not live");
-  say("state-reason", instance.ready ? instance.status : instance.reason || instance.status);
+  const reason = instance.ready ? instance.status : instance.reason || instance.status;
+  const isRefused = instance.remark.startsWith("reload refused");
+  at("state").classList.toggle("refused", isRefused);
+  at("state").title = [reason, instance.remark].filter(Boolean).join("; ");
+  say("state-remark", isRefused ? withoutHashes(instance.remark) : "");
+  say("state-reason", isRefused ? reason : [reason, instance.remark].filter(Boolean).join("; "));
   say("instance", instance.name);
   say("model", model ? `${model.name} ${model.version} · ${model.sha256.slice(0, 8)}` : "none answers yet");
   at("model").title = model ? `${model.family}, window ${model.window}, sha256 ${model.sha256}` : "";
-  at("shadow").hidden = !shadow;
-  if (shadow) say("shadow-model", [shadow.name, shadow.version].filter(Boolean).join(" "));
   say("provider", model ? model.provider.replace("ExecutionProvider", "") : NONE);
   say("uptime", span(instance.uptime_s));
   const title = `${instance.ready ? "" : "! "}${instance.name || "tickcast"}${instance.name ? " · tickcast" : ""}`;
   if (document.title !== title) document.title = title;
 }
 
-function showReadouts({ totals, latency, end_to_end }) {
+function withoutHashes(text) {
+  return text.replace(/\b[0-9a-f]{32,}\b/g, (hash) => `${hash.slice(0, 8)}…`);
+}
+
+function showReadouts({ totals, latency, latency_over_s: over, end_to_end }) {
   say("ticks-rate", rate(totals.ticks_per_s));
   say("forecasts-rate", rate(totals.forecasts_per_s));
   say("lag", count(totals.lag));
-  say("p50", duration(latency.p50_s));
-  say("p99", duration(latency.p99_s));
-  say("p999", duration(latency.p999_s));
+  say("p50", duration(latency.p50_s, over));
+  say("p99", duration(latency.p99_s, over));
+  say("p999", duration(latency.p999_s, over));
   say("symbols-count", count(totals.symbols));
   say("partitions", count(totals.partitions));
   for (const [name, quantiles] of Object.entries({ handed: latency, ...end_to_end })) {
-    say(`${name}-p50`, duration(quantiles.p50_s));
-    say(`${name}-p99`, duration(quantiles.p99_s));
+    say(`${name}-p50`, duration(quantiles.p50_s, over));
+    say(`${name}-p99`, duration(quantiles.p99_s, over));
   }
 }
 
@@ -216,7 +224,7 @@ function outcomeMessage(model) {
   return `Not compared: no horizon is shorter than the window (${model.window}).`;
 }
 
-// How the path's own forecasts turned out, from what is on the path.
+// How the forecasts on the chart turned out.
 function relativeOf(symbol, row) {
   const points = symbol?.scored?.points ?? [];
   let squared = 0;

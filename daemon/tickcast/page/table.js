@@ -36,10 +36,13 @@ export class SymbolTable {
     this.sayHowMany(symbols.length, matching, totals, view.search);
   }
 
+  // The instance may have more symbols than this page has seen ticks of.
   sayHowMany(shown, matching, totals, search) {
-    const found = search ? `found ${count(matching)} of ${count(totals.followed)}` : count(matching);
-    const text = matching > shown ? `${search ? found : ""}${search ? ", " : ""}first ${count(shown)}${search ? "" : ` of ${count(matching)}`}` : found;
-    document.getElementById("matching").textContent = text;
+    const all = totals.symbols > matching ? `${count(matching)} seen here of ${count(totals.symbols)}` : count(matching);
+    const found = search ? `found ${count(matching)} of ${count(totals.followed)}` : all;
+    const first = `first ${count(shown)}`;
+    const cut = search ? `${found}, ${first}` : `${first} of ${all}`;
+    document.getElementById("matching").textContent = matching > shown ? cut : found;
     const empty = document.getElementById("table-empty");
     empty.hidden = shown > 0;
     empty.textContent = search ? `No symbol contains “${search}”.` : "No symbol has a full window yet.";

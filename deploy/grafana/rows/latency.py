@@ -86,8 +86,9 @@ def _inside() -> list[Panel]:
         ),
         areas(
             "How full the loop is",
-            "Share of the loop's time in each stage, the mean over instances. Good: under 60 % without prefix, which "
-            "fills the time left over; at 100 % lag grows.",
+            "Share of the loop's time in each stage, the mean over instances. The client's fetching is no stage: with "
+            "kafka-python a full loop shows about 60 % without prefix, which fills the time left over. Good: well "
+            "below that.",
             "percentunit",
             Query(f"avg by (stage) ({rate(f'{STAGE}_sum', 'instance, stage')})", "{{stage}}"),
         ),
