@@ -39,6 +39,7 @@ def test_client_goes_on_after_a_restart_of_the_broker(name: str, tmp_path: Path)
         first.create_topic("ticks")
         port = int(first.bootstrap_servers.rpartition(":")[2])
         bench = Bench(name, first, lambda: "ticks")
+        bench.kafka = {"session_timeout_ms": 60_000}  # longer than a broker takes to start on a busy machine
         member = bench.joined("ticks")
         publish(member.client, "ticks", b"before")
         until(lambda: len(member.records) == 1, member)
