@@ -150,7 +150,7 @@ def test_reloaded_again_and_again_under_load_no_tick_is_missed_or_answered_twice
 )
 def test_another_window_is_filled_from_the_topic_before_it_is_answered(run, judged, bundles, client, delivery) -> None:
     with run(kafka={"client": client, "delivery": delivery}) as running:
-        for source in (bundles.longer, bundles.second):
+        for source in (bundles.longer, bundles.second, bundles.longer):
             assert running.reload(source) == "bundle swapped"
             running.wait_answered_by(bundle.load(source).sha256)
         running.finish()

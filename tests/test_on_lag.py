@@ -173,7 +173,7 @@ def _ticks(text: str) -> list[Step]:
 # -- whatever comes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     polls,
     rules,

@@ -75,7 +75,7 @@ def _whole(cluster: MemoryCluster, line: Line) -> Iterator[dict[Partition, objec
     line.turn(3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(steps, rules, st.integers(1, 7), st.integers(4, 30), st.booleans(), st.integers(1, 9))
 def test_any_commit_and_any_batch_size_give_the_same_forecasts(
     given_steps, given_rules, records_max, reach, finish, other_max
@@ -102,7 +102,7 @@ def test_any_commit_and_any_batch_size_give_the_same_forecasts(
         restarted.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(steps, rules, st.integers(1, 9), st.integers(4, 30))
 def test_every_tick_is_accounted_for(given_steps, given_rules, records_max, reach):
     cluster = _cluster(given_steps)

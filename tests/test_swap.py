@@ -100,7 +100,7 @@ def _config(records_max: int, reach: int, delivery: str = "at_least_once", mode:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     steps,
     rules,

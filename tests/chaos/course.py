@@ -133,7 +133,9 @@ class Course:
         And one that is back from a kill may be fenced by who takes up what the killed one had: it would come back.
         """
         status = member.stop()
-        if status not in (0, -signal.SIGTERM) and "fenced" not in member.process.text():
+        unheard = status == -signal.SIGTERM and not member.process.events("ready")
+        last_words = member.process.text().rstrip().rpartition("\n")[2].lower()
+        if status != 0 and not unheard and not (status == 1 and "fenced" in last_words):
             self.notes.problems.append(f"{member.name} ended with {status} when it was stopped")
 
     def open_market(self) -> None:
