@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -219,7 +220,7 @@ def owned_by(member: Member) -> set[int]:
         return set()
     try:
         return {int(each.rpartition("/")[2]) for each in process.owned()}
-    except (OSError, pytest.fail.Exception):  # it ends at this very moment
+    except (OSError, HTTPException, pytest.fail.Exception):  # it ends at this very moment
         return set()
 
 
