@@ -26,19 +26,11 @@ settings.register_profile("tickcast", derandomize=True, deadline=None, suppress_
 settings.load_profile("tickcast")
 
 
-# kafka-python leaves a socket to the garbage collector when a client is closed while it connects: its clean-up catches
-# Exception, and a coroutine is ended by GeneratorExit.
-LEFT_BY_KAFKA_PYTHON = (
-    r"ignore:Exception ignored in. <(ssl\.SSLSocket|socket\.socket) :pytest.PytestUnraisableExceptionWarning"
-)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for the broker carries its mark, so that `-m "not broker"` runs all that needs no Java."""
     for item in items:
         if {"broker", "secured_broker"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.broker)
-            item.add_marker(pytest.mark.filterwarnings(LEFT_BY_KAFKA_PYTHON))
 
 
 @pytest.fixture(scope="session")
