@@ -9,7 +9,7 @@ import pytest
 from instances import serving
 from tickcast import bench_watched, bench_watcher, cli, errors, log
 from tickcast.bench_line import Run
-from tickcast.bench_watched import Compared, summary
+from tickcast.bench_watched import Compared, median_interval, summary
 from tickcast.bench_watcher import DOCUMENTS_FIRST, Watcher
 from tickcast.errors import TickcastError
 from tickcast.top_stream import Address
@@ -28,12 +28,23 @@ def test_ratios_are_of_rounds_that_followed_each_other_and_the_median_counts():
     watched = [_run([110.0] * 99 + [p99] * 2) for p99 in (220.0, 400.0, 450.0)]
     found = summary(Compared(alone, watched, [10.0, 10.0, 9.0], [2.0, 2.0, 2.0]))
     assert found["p50_ratio"]["median"] == pytest.approx(1.1)
-    assert found["p99_ratio"] == pytest.approx({"median": 1.1, "least": 1.0, "most": 1.5})
-    assert found["p99_ratio_alone"] == pytest.approx({"median": 1.375, "least": 0.75, "most": 2.0})
+    too_few = {"low": None, "high": None}
+    assert found["p99_ratio"] == pytest.approx({"median": 1.1, "least": 1.0, "most": 1.5, **too_few})
+    assert found["p99_ratio_alone"] == pytest.approx({"median": 1.375, "least": 0.75, "most": 2.0, **too_few})
     assert found["alone"]["p99_us_of_rounds"] == pytest.approx({"median": 300.0, "least": 200.0, "most": 400.0})
     assert found["watched"]["count"] == 303
     assert found["watched"]["share_finish"] == 1.0
     assert found["scrapes_per_s"]["median"] == 10.0
+
+
+@pytest.mark.parametrize(("count", "rank"), [(6, 1), (8, 1), (9, 2), (12, 3), (24, 7), (40, 14)])
+def test_a_median_lies_between_the_ranks_that_tables_of_the_sign_test_name(count, rank):
+    values = [float(value) for value in range(count, 0, -1)]
+    assert median_interval(values) == (rank, count + 1 - rank)
+
+
+def test_of_five_values_none_bounds_the_median_with_such_confidence():
+    assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0]) == (None, None)
 
 
 def test_a_watcher_scrapes_and_is_told_until_it_stops():

@@ -114,9 +114,13 @@ def _watched_lines(watched: Report, rounds: int) -> Iterator[str]:
         alone, seen = (watched[key][f"{name}_us_of_rounds"]["median"] / 1e6 for key in ("alone", "watched"))
         yield (
             f"{name}, median of {rounds} rounds: {duration(alone)} alone, {duration(seen)} watched; "
-            f"watched to alone {_ratio(watched[f'{name}_ratio'])}"
+            f"watched to alone {_ratio(watched[f'{name}_ratio'])}{_interval(watched[f'{name}_ratio'])}"
         )
     yield f"p99 of a round alone to that of the one before: {_ratio(watched['p99_ratio_alone'])}"
+
+
+def _interval(ratio: Report) -> str:
+    return f"; the median lies in {ratio['low']:.2f} to {ratio['high']:.2f} (95 %)" if ratio["low"] else ""
 
 
 def _lines(subject: Report) -> Iterator[str]:

@@ -7,6 +7,7 @@ a third one. Where the loop answers the page's question for attention it does so
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import comb
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from tickcast.sidecar import Sidecar
 HANG_TIMEOUT_S = 86_400
 # The second process reads on for a while when the last viewer has gone, and the loop may still be asked for something.
 LEAVE_S = LINGER_S + 2.0
+CONFIDENCE = 0.95
 
 
 @dataclass
@@ -148,4 +150,21 @@ def _times(runs: Sequence[Run], of_rounds: Sequence[Percentiles]) -> Report:
 
 
 def _ratios(above: Sequence[float], below: Sequence[float]) -> Report:
-    return spread([one / other for one, other in zip(above, below, strict=True) if other])
+    ratios = [one / other for one, other in zip(above, below, strict=True) if other]
+    low, high = median_interval(ratios)
+    return {**spread(ratios), "low": low, "high": high}
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    """Between which of the values the median of what they come from lies, with at least 95 %; None where too few.
+
+    By the number of values below a median, which is binomial whatever their distribution.
+    """
+    rank, missed = 0, 2 / 2 ** len(values)
+    while missed <= 1 - CONFIDENCE:
+        rank += 1
+        missed += 2 * comb(len(values), rank) / 2 ** len(values)
+    if rank == 0:
+        return None, None
+    in_order = sorted(values)
+    return in_order[rank - 1], in_order[-rank]

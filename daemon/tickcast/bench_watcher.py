@@ -5,6 +5,7 @@ scraper are: what they take of a processor is not the loop's.
 """
 
 import http.client
+import os
 import sys
 import threading
 import time
@@ -95,6 +96,8 @@ class Watcher:
 def main() -> None:
     """The process."""
     address, symbol = Address.of(sys.argv[1]), sys.argv[2]
+    # A browser and a scraper run on hosts of their own: here at least on time that nobody else wants.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     watching: list[Watcher] = []
 
     def toggle() -> list[float]:
