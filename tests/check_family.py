@@ -19,6 +19,7 @@ def check_family(name: str, settings: FamilySettings, folder: Path) -> None:
     """Raises AssertionError where family `name` breaks the contract."""
     model = models.trained(name, settings)
     _learns(name, settings)
+    _answers_at_every_row(model, name, settings)
     _comes_back_from_its_file(model, name, settings, folder)
     _is_the_same_function_when_cut(model, name, settings)
     _carries_on_over_one_more_row(model, name, settings)
@@ -48,6 +49,18 @@ def _learns(name: str, settings: FamilySettings) -> None:
         loss = tf.reduce_mean((core(rows) - targets) ** 2)
     gradients = tape.gradient(loss, core.trainable_variables)
     assert all(gradient is not None for gradient in gradients)
+
+
+def _answers_at_every_row(model: keras.Model, name: str, settings: FamilySettings) -> None:
+    """What training learns from is what cores of shorter windows answer, of the same weights."""
+    core, rows = families.core_of(model), _rows(model)
+    positions = (2, 4, models.WINDOW - 1)
+    answers = FAMILIES[name].every_row(core, rows, positions, settings)
+    assert answers.shape == (len(rows), len(positions), len(models.HORIZONS))
+    for place, position in enumerate(positions):
+        shorter = FAMILIES[name].core(position + 1, rows.shape[-1], len(models.HORIZONS), settings)
+        shorter.set_weights(core.get_weights())
+        np.testing.assert_allclose(answers[:, place], shorter(rows[:, : position + 1]), **CLOSE)
 
 
 def _comes_back_from_its_file(model: keras.Model, name: str, settings: FamilySettings, folder: Path) -> None:

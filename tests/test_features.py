@@ -110,3 +110,18 @@ def test_the_layer_comes_back_from_its_file_with_its_constants(tmp_path):
     assert again.output_shape == (None, 3, len(FEATURE_NAMES))
     assert np.array_equal(again(asked), layer(asked))
     assert not layer.weights
+
+
+def test_the_mirror_of_rows_is_the_rows_of_the_mirrored_market():
+    random = np.random.default_rng(4)
+    ticks = np.exp(0.2 * random.normal(size=(5, 4, len(COLUMNS))))
+    ticks[..., 0:2] = 100.0 + 0.01 * random.integers(0, 3, (5, 4, 1)) + [0.0, 0.01]
+    mirrored = ticks[..., [1, 0, 3, 2, 4]]  # the other side's, prices by what makes their logarithms change sign
+    mirrored[..., 0:2] = 100.0**2 / mirrored[..., 0:2]
+    layer = TickFeatures().adapt(ticks[:, :2])
+    rows = layer(tf.constant(ticks)).numpy()
+    inside = (np.abs(rows) < CLIP).all(axis=-1)
+    assert inside.sum() > 10
+    seen = layer.mirror().rows(rows)
+    np.testing.assert_allclose(seen[inside], layer(tf.constant(mirrored)).numpy()[inside], atol=1e-4)
+    np.testing.assert_allclose(layer.mirror().rows(seen), rows, atol=1e-5)

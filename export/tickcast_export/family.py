@@ -3,7 +3,7 @@
 A new family is one module `family_NAME.py` that fulfils `Family`, and one line in `families.FAMILIES`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -63,6 +63,7 @@ class Carried:
 class Family(Protocol):
     """A module that makes one kind of core."""
 
+    TAUGHT_EVERY: int  # rows from one forecast that training learns from to the next; 1 where they cost next to nothing
     ATTENTION: bool  # whether the core has a layer `attention` whose second output is the weights [batch, window]
 
     def core(self, window: int, features: int, horizons: int, settings: FamilySettings) -> keras.Model:
@@ -73,6 +74,12 @@ class Family(Protocol):
 
     def carried(self, core: keras.Model, scale: NDArray[np.float32], settings: FamilySettings) -> Carried:
         """The core with its state carried from row to row; `scale` as in `cut`."""
+
+    def every_row(
+        self, core: keras.Model, rows: tf.Tensor, positions: Sequence[int], settings: FamilySettings
+    ) -> tf.Tensor:
+        """What the core answers to each window cut off after one of `positions`, in one run over the whole: rows
+        [batch, window, features] -> standardised forecasts [batch, positions, horizons]; differentiable."""
 
     def stepwise(self, core: keras.Model, rows: tf.Tensor, settings: FamilySettings) -> tf.Tensor:
         """What `carried` must compute, by Keras's own layers: rows [batch, window + n, features], anchored at the first

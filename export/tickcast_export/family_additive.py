@@ -5,18 +5,20 @@ arXiv:1805.02867), but divided: the logarithm of the sum of exp(score), and the 
 mean of the hidden states need not be carried: that of their forecasts does, and it is the forecast.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tickcast_export import every_row as every
 from tickcast_export import recurrent
 from tickcast_export.attention import AdditiveAttention, Weights, attend, row_by_row, scored
 from tickcast_export.family import Carried, Cut, FamilySettings, carry
 from tickcast_export.recurrent import constant
 
+TAUGHT_EVERY = 1
 ATTENTION = True
 
 # The score of a sum over nothing: far below every score there is, and finite.
@@ -115,6 +117,14 @@ def carried(core: keras.Model, scale: NDArray[np.float32], settings: FamilySetti
         return tf.concat([hidden, cell, _nothing(hidden)], axis=1), _folded(ring[:, :, :1], ring[:, :, 1:])
 
     return Carried(3 * units + 1, units + 1, 1, anchor, step, fold)
+
+
+def every_row(core: keras.Model, rows: tf.Tensor, positions: Sequence[int], settings: FamilySettings) -> tf.Tensor:
+    """rows [batch, window, features] -> [batch, positions, horizons]; see `every_row.py`."""
+    hidden_states = every.hidden_states(core.get_layer("lstm"), rows)
+    attention = core.get_layer("attention")
+    scores = attention.V(tf.tanh(attention.W1(hidden_states) + attention.W2(hidden_states)))
+    return core.get_layer("output")(every.running_mean(scores, hidden_states, positions))
 
 
 def stepwise(core: keras.Model, rows: tf.Tensor, settings: FamilySettings) -> tf.Tensor:

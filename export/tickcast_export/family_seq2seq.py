@@ -4,16 +4,20 @@ The decoder's state queries the encoder's states. The query comes with the newes
 state, every encoder state so far and its product with W1.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tickcast_export import every_row as every
 from tickcast_export import recurrent
 from tickcast_export.attention import AdditiveAttention, Weights, attend, scored
 from tickcast_export.family import Carried, Cut, FamilySettings, carry
 from tickcast_export.recurrent import constant
 
+TAUGHT_EVERY = 4  # each costs a decoder step and scores of all rows before it
 ATTENTION = True
 
 
@@ -97,6 +101,21 @@ def carried(core: keras.Model, scale: NDArray[np.float32], settings: FamilySetti
         return parts.output(tf.concat([context, decoded], axis=1)), tf.concat([hidden, cell], axis=1), newest
 
     return Carried(2 * units, item, int(core.input_shape[1]) - 1, anchor, step)
+
+
+def every_row(core: keras.Model, rows: tf.Tensor, positions: Sequence[int], settings: FamilySettings) -> tf.Tensor:
+    """rows [batch, window, features] -> [batch, positions, horizons]; see `every_row.py`."""
+    encoded, cells = every.hidden_and_cells(core.get_layer("encoder"), rows)
+    attention, decoder = core.get_layer("attention"), core.get_layer("decoder")
+    at = [tf.gather(states, positions, axis=1) for states in (rows, encoded, cells)]
+    flat = [tf.reshape(states, [-1, states.shape[-1]]) for states in at]  # [batch * positions, ...]
+    row, hidden, cell = decoder_start(settings, *flat)
+    _, (decoded, _) = decoder.cell(row, [hidden, cell])
+    decoded = tf.reshape(decoded, tf.shape(at[1]))  # [batch, positions, units]
+    keys, queries = attention.W1(encoded)[:, None], attention.W2(decoded)[:, :, None]
+    scores = tf.squeeze(attention.V(tf.tanh(keys + queries)), axis=-1)  # [batch, positions, window]
+    context = every.asked_mean(scores, encoded, positions)
+    return core.get_layer("output")(tf.concat([context, decoded], axis=-1))
 
 
 def stepwise(core: keras.Model, rows: tf.Tensor, settings: FamilySettings) -> tf.Tensor:

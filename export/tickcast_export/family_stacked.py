@@ -10,9 +10,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tickcast_export import every_row as every
 from tickcast_export import recurrent
 from tickcast_export.family import Carried, Cut, FamilySettings, carry
 
+TAUGHT_EVERY = 1
 ATTENTION = False
 
 
@@ -71,6 +73,13 @@ def carried(core: keras.Model, scale: NDArray[np.float32], settings: FamilySetti
         return parts.output(hidden_second), tf.concat([hidden_first, cell_first, hidden_second, cell_second], axis=1)
 
     return Carried(sum(widths), 0, 0, anchor, step)
+
+
+def every_row(core: keras.Model, rows: tf.Tensor, positions: Sequence[int], settings: FamilySettings) -> tf.Tensor:
+    """rows [batch, window, features] -> [batch, positions, horizons]; see `every_row.py`."""
+    first, second = (core.get_layer(name) for name in ("first", "second"))
+    hidden_states = every.hidden_states(second, every.hidden_states(first, rows))
+    return core.get_layer("output")(tf.gather(hidden_states, positions, axis=1))
 
 
 def stepwise(core: keras.Model, rows: tf.Tensor, settings: FamilySettings) -> tf.Tensor:

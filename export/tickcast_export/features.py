@@ -7,6 +7,7 @@ The order flow is that of Cont, Kukanov and Stoikov, "The price impact of order 
 itself and as a ratio: +1 when the bid improves, -1 when it retreats, (q - q') / (q + q') when the price stands.
 """
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import keras
@@ -40,6 +41,19 @@ BOUNDED: dict[str, dict[str, tuple[float, float]]] = {
 }
 FEATURE_NAMES = (*LINEAR, *BOUNDED)
 
+# Feature -> what it is in the mirrored market, where bid and ask change places and prices their sign: a feature here,
+# and a factor. A better bid is a better ask there.
+MIRRORED = {
+    "mid_return": ("mid_return", -1.0),
+    "relative_spread": ("relative_spread", 1.0),
+    "log_bid_size": ("log_ask_size", 1.0),
+    "log_ask_size": ("log_bid_size", 1.0),
+    "log_seconds_since_previous": ("log_seconds_since_previous", 1.0),
+    "queue_imbalance": ("queue_imbalance", -1.0),
+    "bid_flow": ("ask_flow", 1.0),
+    "ask_flow": ("bid_flow", 1.0),
+}
+
 # Standard deviations up to which a feature counts as constant in training (rounding noise), and the smallest one used
 # for others: dividing by less would lift the rounding of float64 logarithms into float32's sight.
 CONSTANT_SPREAD_MAX = 1e-12
@@ -47,6 +61,19 @@ SPREAD_MIN = 1e-8
 
 # In standard deviations; what is further out says no more than this.
 CLIP = 8.0
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Normalised feature rows of a market -> those of the same market mirrored."""
+
+    order: NDArray[np.int64]  # [features]: which feature each is made of
+    factor: NDArray[np.float32]  # [features]
+    offset: NDArray[np.float32]  # [features]
+
+    def rows(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[..., features] -> the same shape."""
+        return rows[..., self.order] * self.factor + self.offset
 
 
 @keras.saving.register_keras_serializable(package="tickcast")
@@ -80,6 +107,15 @@ class TickFeatures(keras.layers.Layer):  # type: ignore[misc]
     def rows(self, pairs: tf.Tensor) -> tf.Tensor:
         """`compute` on tensors: what the feature graph is traced from."""
         return self._rows(tf.reshape(self._logarithms(pairs), [-1, 2 * len(COLUMNS)]))
+
+    def mirror(self) -> Mirror:
+        """How rows of this normalisation are mirrored; exact where nothing is clipped."""
+        unbounded = len(BOUNDED)
+        mean, scale = np.append(self.mean, np.zeros(unbounded)), np.append(self.scale, np.ones(unbounded))
+        order = np.array([FEATURE_NAMES.index(MIRRORED[name][0]) for name in FEATURE_NAMES])
+        sign = np.array([MIRRORED[name][1] for name in FEATURE_NAMES])
+        factor, offset = sign * scale[order] / scale, (sign * mean[order] - mean) / scale
+        return Mirror(order, factor.astype(np.float32), offset.astype(np.float32))
 
     def call(self, ticks: tf.Tensor) -> tf.Tensor:
         logarithms = self._logarithms(ticks)  # [batch, window + 1, columns]

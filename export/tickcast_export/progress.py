@@ -41,6 +41,22 @@ class Progress(Protocol):
         """No more steps."""
 
 
+class Silent:
+    """Nothing is said."""
+
+    def started(self, epochs: int, steps: int) -> None:
+        """See `Progress`."""
+
+    def stepped(self, share: float) -> None:
+        """See `Progress`."""
+
+    def epoch_ended(self, epoch: Epoch) -> None:
+        """See `Progress`."""
+
+    def finished(self) -> None:
+        """See `Progress`."""
+
+
 class LineProgress:
     """One line per epoch."""
 

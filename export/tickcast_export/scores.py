@@ -46,6 +46,14 @@ def against_persistence(
     return tuple(Score(*score) for score in zip(horizons, *means.tolist(), strict=True))
 
 
+def of_forecasts(
+    forecasts: NDArray[np.float64], targets: NDArray[np.float64], horizons: Sequence[int]
+) -> tuple[Score, ...]:
+    """The same of forecasts that are there already; both [n, horizons], in price units."""
+    every = np.arange(len(targets))
+    return against_persistence(lambda ends: forecasts[ends], lambda ends: targets[ends], every, horizons, len(targets))
+
+
 def mean_ratio(scores: Sequence[Score]) -> float:
     """Mean over horizons of squared error / persistence's: what training stops early on; 1 is no better than it."""
     return sum(score.squared_error / score.squared_error_persistence for score in scores) / len(scores)

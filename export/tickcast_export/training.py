@@ -3,6 +3,7 @@
 The core is trained on rows computed once; the whole model, raw ticks to price units, shares its weights.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,13 +14,15 @@ from tickcast.clock import Clock
 from tickcast.errors import UsageError
 from tickcast.manifest import WindowRules
 
-from tickcast_export import families, validation_runs
+from tickcast_export import direction, families, memories, validation_runs
+from tickcast_export.checkpoint import Checkpoints
 from tickcast_export.dataset import Indices, Rows, Split, changes, evenly
+from tickcast_export.direction import Thresholds
 from tickcast_export.features import COLUMNS, TickFeatures
-from tickcast_export.fitting import Examples, Fit
+from tickcast_export.fitting import Examples, Fit, Lessons, taught
 from tickcast_export.model_card import ModelCard
 from tickcast_export.progress import Epoch, Progress
-from tickcast_export.scores import Score
+from tickcast_export.scores import Score, of_forecasts
 from tickcast_export.training_settings import TrainingSettings
 from tickcast_export.validation_runs import Runs
 
@@ -51,22 +54,38 @@ def train(
     clock: Clock,
     name: str,
     version: str = "1",
+    checkpoints: Checkpoints | None = None,
+    resume: bool = False,
 ) -> Trained:
     """Train on `split.train`, choose weights by `split.validation`, score on `split.test`. Raises UsageError.
 
-    The same seed gives the same weights, unless a time budget ends the fitting.
+    The same seed gives the same weights, interrupted and resumed or not, unless a time budget ends the fitting.
     """
     if rows.columns != COLUMNS:
         raise UsageError(
             f"the families take the columns {', '.join(COLUMNS)}; the ticks have {', '.join(rows.columns)}"
         )
     keras.utils.set_random_seed(settings.seed)
-    examples, layer = _examples(rows, split, rules.window, settings.horizons)
+    examples, layer = examples_of(rows, split, rules.window, settings.horizons)
     horizons = len(settings.horizons)
     model = families.build(settings.family, rules.window, layer, horizons, examples.scale, settings.network)
     core = families.core_of(model)
-    epochs = Fit(core, examples, split, settings, progress, clock).run()
-    test_scores = examples.scores(core, evenly(split.test, settings.test_windows_max))
+    memories.spread(core, rules.window, settings.seed)
+    fit = Fit(
+        core,
+        _lessons(core, rules.window, settings),
+        examples,
+        split,
+        settings,
+        progress,
+        clock,
+        checkpoints or Checkpoints(None),
+    )
+    epochs = fit.run(resume)
+    ends = evenly(split.test, settings.test_windows_max)
+    forecasts, targets = examples.forecasts(core, ends), examples.targets(ends)
+    test_scores = of_forecasts(forecasts, targets, settings.horizons)
+    thresholds = _thresholds(core, examples, evenly(split.validation, settings.threshold_windows_max))
     card = ModelCard(
         name=name,
         version=version,
@@ -76,7 +95,10 @@ def train(
         horizons=settings.horizons,
         reference_columns=REFERENCE_COLUMNS,
         target_scale=float(np.sqrt(np.square(examples.scale).mean())),
-        training=_facts(rows, split, settings, epochs, test_scores),
+        training={
+            **_facts(rows, split, settings, epochs, test_scores),
+            "direction": _direction(thresholds, forecasts[:, 0], targets[:, 0], settings.horizons[0]),
+        },
         reference_quantiles=_quantiles(rows, split.train),
         symbols=_symbols(rows, split.train),
     )
@@ -85,14 +107,40 @@ def train(
     return Trained(model, card, sample_ticks, runs, epochs, test_scores)
 
 
-def _examples(rows: Rows, split: Split, window: int, horizons: Sequence[int]) -> tuple[Examples, TickFeatures]:
+def examples_of(rows: Rows, split: Split, window: int, horizons: Sequence[int]) -> tuple[Examples, TickFeatures]:
     """Rows' features normalised, and targets scaled, by what is known at training time only."""
     layer = TickFeatures().adapt(rows.pairs(evenly(_training_rows(rows, split.train), STATISTICS_ROWS_MAX)))
     mid = rows.mid(REFERENCE_COLUMNS)
     scale = changes(mid, evenly(split.train, STATISTICS_ROWS_MAX), horizons).std(axis=0)
     if not (scale > 0).all():
         raise UsageError("the mid never moves in the training ticks: there is nothing to learn")
-    return Examples(rows.features(layer), mid, window, tuple(horizons), scale), layer
+    return Examples(rows.features(layer), mid, window, tuple(horizons), scale, layer.mirror()), layer
+
+
+def _lessons(core: keras.Model, window: int, settings: TrainingSettings) -> Lessons:
+    family = families.FAMILIES[settings.family]
+    positions = taught(window, family.TAUGHT_EVERY)
+    return Lessons(positions, lambda rows: family.every_row(core, rows, positions, settings.network))
+
+
+def _thresholds(core: keras.Model, examples: Examples, ends: Indices) -> Thresholds:
+    """Of the nearest horizon's direction, chosen by validation windows."""
+    return direction.tuned(examples.forecasts(core, ends)[:, 0], examples.targets(ends)[:, 0])
+
+
+def _direction(
+    thresholds: Thresholds, forecasts: NDArray[np.float64], targets: NDArray[np.float64], horizon: int
+) -> dict[str, object]:
+    """How well the nearest horizon's direction is told on test windows; a threshold that nothing passes is null."""
+    low, high = (value if math.isfinite(value) else None for value in thresholds)
+    return {"horizon": horizon, "low": low, "high": high, "test_kappa": agreement(thresholds, forecasts, targets)}
+
+
+def agreement(thresholds: Thresholds, forecasts: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
+    """Cohen's kappa of the direction that forecasts [n] tell and of what happened [n]."""
+    table = np.zeros((3, 3))
+    np.add.at(table, (thresholds.classes(forecasts), direction.happened(targets)), 1)
+    return float(direction.kappa(table))
 
 
 def _training_rows(rows: Rows, ends: Indices) -> Indices:

@@ -15,6 +15,7 @@ from tickcast.errors import UsageError
 from tickcast.manifest import WindowRules
 
 from tickcast_export import curves, dataset, model_card, progress, scores, training
+from tickcast_export.checkpoint import Checkpoints
 from tickcast_export.dataset import Rows, Split
 from tickcast_export.family import FamilySettings
 from tickcast_export.training import Trained
@@ -67,12 +68,17 @@ DayStartsAt = Annotated[
     datetime, _fitting(formats=["%H:%M"], metavar="HH:MM", show_default="00:00", help="When a day begins, UTC.")
 ]
 Epochs = Annotated[int, _fitting(min=1, help="Most epochs.")]
-Batch = Annotated[int, _fitting(min=1, help="Windows per step.")]
-StepsPerEpoch = Annotated[int | None, _fitting(min=1, show_default="one pass, at most 400", help="Steps per epoch.")]
+Batch = Annotated[int, _fitting(min=1, help="Windows per step; each has dozens of targets.")]
+StepsPerEpoch = Annotated[
+    int | None, _fitting(min=1, show_default="each row a target once, at most 800", help="Steps per epoch.")
+]
 TimeBudgetS = Annotated[float | None, _fitting(min=1, help="End fitting after so long; scoring comes on top.")]
-LearningRate = Annotated[float, _fitting(min=1e-9, help="Adam's, at the start; falls to 0.")]
+LearningRate = Annotated[float, _fitting(min=1e-9, help="Adam's, once warm; falls to 0.")]
+WeightDecay = Annotated[float, _fitting(min=0, help="Share of each weight, times the learning rate, lost per step.")]
 Patience = Annotated[int, _fitting(min=1, help="Stop after so many epochs without a better validation error.")]
 Seed = Annotated[int, _fitting(min=0, help="Same seed, same weights, unless the time budget ends it.")]
+
+Resume = Annotated[bool, _fitting("--resume", help="Go on from MODEL.partial, which an interrupted training leaves.")]
 
 
 def train(
@@ -96,13 +102,15 @@ def train(
     duplicates: Duplicates = "accept",
     split: SplitBy = "share",
     day_starts_at: DayStartsAt = datetime.min,
-    epochs: Epochs = 20,
-    batch: Batch = 256,
+    epochs: Epochs = 24,
+    batch: Batch = 16,
     steps_per_epoch: StepsPerEpoch = None,
     time_budget_s: TimeBudgetS = None,
-    learning_rate: LearningRate = 2e-3,
-    patience: Patience = 5,
+    learning_rate: LearningRate = 3e-3,
+    weight_decay: WeightDecay = 0.0,
+    patience: Patience = 6,
     seed: Seed = 1,
+    resume: Resume = False,
     event_time: tick_options.EventTime = "",
     event_time_unit: tick_options.EventTimeUnit = None,
     symbol: tick_options.Symbol = "",
@@ -112,7 +120,7 @@ def train(
 ) -> None:
     """Train a model on tick files, and score it against persistence (no change) on the last of them.
 
-    Writes MODEL.keras, and next to it MODEL.scores.json and MODEL.curves.png.
+    Writes MODEL.keras, and next to it MODEL.scores.json and MODEL.curves.png; while it trains, MODEL.partial.
     """
     given = dict(locals())  # every option by its name: what each part takes of them, it names itself
     settings, rules = _settings(given), _rules(given)
@@ -121,15 +129,35 @@ def train(
     parts = _split(given, rows, settings)
     counts = ", ".join(f"{len(ends)} to {purpose}" for purpose, ends in _purposes(parts).items())
     console.print(f"windows of {window} rows: {counts}", highlight=False)
+    checkpoints = Checkpoints(out.with_suffix(".partial"))
     trained = training.train(
-        rows, parts, rules, settings, progress.on(console), SystemClock(), name or out.stem, version
+        rows,
+        parts,
+        rules,
+        settings,
+        progress.on(console),
+        SystemClock(),
+        name or out.stem,
+        version,
+        checkpoints,
+        resume,
     )
     _write(trained, out, console)
 
 
 def _settings(given: Mapping[str, Any]) -> TrainingSettings:
     network = {key: given[key] for key in ("units", "second_units", "attention_units", "decoder_start")}
-    keys = ("family", "epochs", "batch", "steps_per_epoch", "time_budget_s", "learning_rate", "patience", "seed")
+    keys = (
+        "family",
+        "epochs",
+        "batch",
+        "steps_per_epoch",
+        "time_budget_s",
+        "learning_rate",
+        "weight_decay",
+        "patience",
+        "seed",
+    )
     horizons = tuple(range(1, given["horizons"] + 1))
     return TrainingSettings(network=FamilySettings(**network), horizons=horizons, **{key: given[key] for key in keys})
 
