@@ -76,7 +76,8 @@ def _opened(path: Path) -> Iterator[Any]:
     parquet = _arrow("pyarrow.parquet")
     arrow = _arrow("pyarrow")
     try:
-        with parquet.ParquetFile(path) as file:
+        # Without `pre_buffer`, which keeps whatever was read until the file is closed.
+        with parquet.ParquetFile(path, pre_buffer=False) as file:
             yield file
     except (OSError, arrow.ArrowException) as error:
         raise TickFileError(f"{path}: not a readable Parquet file: {error}") from error
