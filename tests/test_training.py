@@ -18,7 +18,7 @@ from tickcast_export.checkpoint import Checkpoints
 from tickcast_export.dataset import Rows, Split
 from tickcast_export.family import FamilySettings
 from tickcast_export.features import Mirror
-from tickcast_export.fitting import Examples
+from tickcast_export.fitting import Draw, Examples
 from tickcast_export.progress import Epoch
 from tickcast_export.training import Trained
 from tickcast_export.training_settings import TrainingSettings
@@ -130,9 +130,9 @@ def test_the_time_budget_ends_training_within_an_epoch(market: tuple[Rows, Split
 
 def test_windows_are_drawn_without_repeat_until_all_were_seen() -> None:
     batches = fitting.Batches(np.arange(10), 3, seed=1)
-    drawn = np.concatenate([batches.next((1,))[0] for _ in range(3)])
+    drawn = np.concatenate([batches.next().ends for _ in range(3)])
     assert len(set(drawn.tolist())) == 9
-    assert len(batches.next((1,))[0]) == 3
+    assert len(batches.next().ends) == 3
 
 
 def test_every_row_of_a_window_but_its_first_quarter_is_taught() -> None:
@@ -143,16 +143,18 @@ def test_every_row_of_a_window_but_its_first_quarter_is_taught() -> None:
 
 def test_a_lesson_s_targets_are_what_happened_after_each_of_its_rows() -> None:
     examples = Examples(
-        features=np.arange(40, dtype=np.float32).reshape(20, 2),
+        features=np.arange(160, dtype=np.float32).reshape(20, 8),
         mid=np.arange(20.0) ** 2,
         window=4,
         horizons=(1, 3),
         scale=np.array([2.0, 10.0]),
-        mirror=Mirror(np.array([1, 0]), np.array([1, -1], np.float32), np.zeros(2, np.float32)),
+        mirror=Mirror(np.arange(8)[::-1], np.full(8, -1, np.float32), np.zeros(8, np.float32)),
     )
-    rows, targets = examples.lesson(np.array([5, 9]), (1, 3), np.array([False, True]))
-    np.testing.assert_array_equal(rows[0], examples.features[2:6])
-    np.testing.assert_array_equal(rows[1], examples.features[6:10, ::-1] * [1, -1])
+    draw = Draw(np.array([5, 9]), np.array([False, True]), np.array([0.5, 0.0], np.float32))
+    rows, targets = examples.lesson(draw, (1, 3))
+    shift = np.array([0, 0, 0.5, 0.5, 0, 0, 0, 0])
+    np.testing.assert_array_equal(rows[0], examples.features[2:6] + shift)
+    np.testing.assert_array_equal(rows[1], -examples.features[6:10, ::-1])
     np.testing.assert_allclose(targets[0], [[(16 - 9) / 2, (36 - 9) / 10], [(36 - 25) / 2, (64 - 25) / 10]])
     np.testing.assert_allclose(targets[1, 1], [-(100 - 81) / 2, -(144 - 81) / 10])
 
@@ -233,6 +235,9 @@ def test_the_card_says_what_the_model_was_trained_on(
     assert card.reference_quantiles.keys() == set(rows.columns)
     assert min(bids) <= card.reference_quantiles["bid"][0] <= card.reference_quantiles["bid"][-1] <= max(bids)
     assert len(card.reference_quantiles["bid"]) == 21
+    spans = card.training["spans_ns"]
+    assert isinstance(spans, dict)
+    assert spans["train"][1] < spans["validation"][0] < spans["validation"][1] < spans["test"][0]
     validation = rows.windows(split.validation, WINDOW)
     assert model.sample_ticks.shape == (256, WINDOW + 1, 5)
     assert (model.sample_ticks[0] == validation[0]).all()

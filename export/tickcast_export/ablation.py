@@ -36,7 +36,9 @@ from tickcast_export.training_settings import TrainingSettings
 ROWS_PER_STEP = 1_024
 EPOCHS = 4  # so many times is the error validated, and the best average kept
 HORIZONS = tuple(range(1, 11))
-SCORED_WINDOWS_MAX = 30_000
+# Evenly spaced ones, the same for every network: a long window costs as much to score as to train.
+VALIDATION_WINDOWS_MAX = 4_096
+SCORED_WINDOWS_MAX = 20_000
 
 Answers = Callable[[tf.Tensor], tf.Tensor]  # rows [batch, window, features] -> forecasts [batch, positions, horizons]
 Network = tuple[keras.Model, tuple[int, ...], Answers]  # core, positions that it learns from, its forecasts there
@@ -121,6 +123,7 @@ def cell(
         patience=EPOCHS,
         steps_per_epoch=max(1, steps // EPOCHS),
         batch=max(1, ROWS_PER_STEP // window),
+        validation_windows_max=VALIDATION_WINDOWS_MAX,
         seed=seed,
     )
     lessons, silent = Lessons(positions, forecasts), progress.Silent()

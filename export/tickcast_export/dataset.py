@@ -139,20 +139,30 @@ def evenly(places: Indices, most: int) -> Indices:
 
 def split_by_share(rows: Rows, window: int, horizon: int, train: float = 0.6, validation: float = 0.2) -> Split:
     """The first `train` of the ticks by time, the next `validation`, the rest. Raises UsageError if one is empty."""
-    in_order = np.sort(rows.ticks.event_time_ns)
-    borders = [in_order[int(len(in_order) * share)] for share in (train, train + validation)]
-    return _split(rows, window, horizon, int(borders[0]), int(borders[1]))
+    return _split(rows, window, horizon, *parts_by_share(rows.ticks, train, validation))
 
 
 def split_by_day(rows: Rows, window: int, horizon: int, day_starts_at: time) -> Split:
     """All days but two, the last but one, and the last; days begin at `day_starts_at` UTC. Raises UsageError."""
+    return _split(rows, window, horizon, *parts_by_day(rows.ticks, day_starts_at))
+
+
+def parts_by_share(ticks: Ticks, train: float = 0.6, validation: float = 0.2) -> tuple[int, int]:
+    """Event times at which validation and test begin, the first `train` of the ticks and the next `validation` on."""
+    in_order = np.sort(ticks.event_time_ns)
+    first, second = (int(in_order[int(len(in_order) * share)]) for share in (train, train + validation))
+    return first, second
+
+
+def parts_by_day(ticks: Ticks, day_starts_at: time) -> tuple[int, int]:
+    """Event times at which the last day but one and the last begin. Raises UsageError for fewer than three days."""
     offset_s = day_starts_at.hour * 3_600 + day_starts_at.minute * 60 + day_starts_at.second
     offset_ns = offset_s * NANOSECONDS
-    days = np.unique((rows.ticks.event_time_ns - offset_ns) // DAY_NS)
+    days = np.unique((ticks.event_time_ns - offset_ns) // DAY_NS)
     if len(days) < DAYS_MIN:
         raise UsageError(f"split by day: the ticks are of {len(days)} days; at least {DAYS_MIN} are needed")
     first_ns = days * DAY_NS + offset_ns
-    return _split(rows, window, horizon, int(first_ns[-2]), int(first_ns[-1]))
+    return int(first_ns[-2]), int(first_ns[-1])
 
 
 def _split(rows: Rows, window: int, horizon: int, validation_ns: int, test_ns: int) -> Split:

@@ -36,7 +36,7 @@ def configure(settings: Settings, broker: Broker) -> Config:
     }
     tables: dict[str, dict[str, object]] = {"kafka": kafka, "http": {"port": 0}, "log": {"format": "json"}}
     path = settings.file("daemon.toml")
-    models = [{"bundle": str(settings.file("bundle").resolve())}]
+    models = [{"bundle": str(settings.file("bundle").resolve()), "allow_untrained_symbols": True}]
     path.write_text(toml_text.document(tables, {"models": models}), "utf-8")
     return configuration.load(path, {})
 

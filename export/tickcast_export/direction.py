@@ -18,14 +18,14 @@ CANDIDATES = 200
 
 
 class Thresholds(NamedTuple):
-    """A forecast below `low` says down, above `high` up."""
+    """A forecast of `low` or less says down, of `high` or more up."""
 
     low: float
     high: float
 
     def classes(self, forecast: Array) -> NDArray[np.int64]:
         """0 down, 1 none, 2 up: [n]"""
-        return 1 + (forecast > self.high).astype(np.int64) - (forecast < self.low)
+        return 1 + (forecast >= self.high).astype(np.int64) - (forecast <= self.low)
 
 
 def happened(change: Array) -> NDArray[np.int64]:
@@ -43,8 +43,8 @@ def tuned(forecast: Array, change: Array) -> Thresholds:
     in_order = forecast[order]
     below = np.concatenate([np.zeros((1, 3)), np.cumsum(actual[order], axis=0)])  # [n + 1, 3]: of the k lowest
     lows, highs = _candidates(in_order[in_order < 0]), -_candidates(-in_order[in_order > 0][::-1])
-    said_down = below[np.searchsorted(in_order, lows, "left")]  # [lows, 3]
-    said_up = total - below[np.searchsorted(in_order, highs, "right")]  # [highs, 3]
+    said_down = below[np.searchsorted(in_order, lows, "right")]  # [lows, 3]
+    said_up = total - below[np.searchsorted(in_order, highs, "left")]  # [highs, 3]
     down, up = np.broadcast_arrays(said_down[:, None], said_up[None])  # all pairs
     found = kappa(np.stack([down, total - down - up, up], axis=-2))
     best_low, best_high = np.unravel_index(int(np.nan_to_num(found, nan=-1.0).argmax()), found.shape)

@@ -54,6 +54,9 @@ MIRRORED = {
     "ask_flow": ("bid_flow", 1.0),
 }
 
+# What a market of other size sees otherwise: both by the same amount.
+SIZE_FEATURES = tuple(FEATURE_NAMES.index(name) for name in ("log_bid_size", "log_ask_size"))
+
 # Standard deviations up to which a feature counts as constant in training (rounding noise), and the smallest one used
 # for others: dividing by less would lift the rounding of float64 logarithms into float32's sight.
 CONSTANT_SPREAD_MAX = 1e-12

@@ -11,14 +11,15 @@ gradient, and what they do to the weights that are kept, by averaging these over
 Windows are drawn evenly, moves or not: drawing more of those that move would forecast more moves than there are. What
 makes up for moves being rare is the mirror: half the windows are seen with bid and ask exchanged and prices negated. A
 market in which rising and falling are alike has, so seen, twice the moves to learn from, and no drift of the days
-trained on is taken for a rule.
+trained on is taken for a rule. And each window is seen with all its sizes some per cent larger or smaller: how much
+rests in a book differs from day to day, what follows from its shape less.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
@@ -31,15 +32,25 @@ from tickcast.windows import NANOSECONDS
 from tickcast_export.checkpoint import Checkpoint, Checkpoints
 from tickcast_export.dataset import Indices, Split, changes, evenly
 from tickcast_export.descent import Descent, Weights
-from tickcast_export.features import Mirror
+from tickcast_export.features import SIZE_FEATURES, Mirror
 from tickcast_export.progress import Epoch, Progress
 from tickcast_export.scores import Score, mean_ratio, of_forecasts
 from tickcast_export.training_settings import TrainingSettings
 
 # A pass gives each row the part of a target about once; where the family teaches every row, that is.
 STEPS_PER_EPOCH_MAX = 800  # so that early stopping and the progress bar see a long file more often than once a pass
+STEPS_PER_EPOCH_MIN = 150  # a short file is passed over oftener, for weights take so many steps to find
 EVALUATION_BATCH = 2_048  # faster by a third than the training batch, without a gradient to keep
+RESIZED = 0.3  # spread of what is added to a window's logarithms of sizes, in their own standard deviations
 UNTAUGHT_SHARE = 0.25  # of a window: its first rows, which know too little of what is before them
+
+
+class Draw(NamedTuple):
+    """Windows of one step, and how they are seen."""
+
+    ends: Indices  # [n]
+    mirrored: NDArray[np.bool_]  # [n]
+    resized: NDArray[np.float32]  # [n], in standard deviations of logarithms of sizes
 
 
 @dataclass(frozen=True)
@@ -62,13 +73,12 @@ class Examples:
         """[n, horizons], in price units"""
         return changes(self.mid, ends, self.horizons)
 
-    def lesson(
-        self, ends: Indices, positions: Sequence[int], mirrored: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Rows [n, window, features] and standardised targets [n, positions, horizons], those of `mirrored` [n] as
-        the mirrored market has them."""
+    def lesson(self, draw: Draw, positions: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Rows [n, window, features] and standardised targets [n, positions, horizons], as `draw` has them seen."""
+        ends, mirrored, resized = draw
         rows = self.rows(ends)
         rows[mirrored] = self.mirror.rows(rows[mirrored])
+        rows[:, :, SIZE_FEATURES] += resized[:, None, None]
         at = ends[:, None] + (np.asarray(positions) - (self.window - 1))
         change = self.targets(at.ravel()).reshape(*at.shape, -1) / self.scale
         change[mirrored] *= -1
@@ -88,6 +98,10 @@ class Examples:
     def with_window(self, window: int) -> Self:
         """The same of windows of another length."""
         return replace(self, window=window)
+
+    def with_scale(self, scale: NDArray[np.float64]) -> Self:
+        """The same in other units."""
+        return replace(self, scale=scale)
 
     def digest(self, split: Split) -> str:
         """Of everything that is learnt from."""
@@ -129,8 +143,8 @@ class Fit:
         self._validation = evenly(split.validation, settings.validation_windows_max)
         self._batch = min(settings.batch, len(split.train))
         self._positions = lessons.positions
-        one_pass = max(1, len(split.train) // (self._batch * len(taught(examples.window, 1))))
-        self._steps = settings.steps_per_epoch or min(one_pass, STEPS_PER_EPOCH_MAX)
+        one_pass = len(split.train) // (self._batch * len(taught(examples.window, 1)))
+        self._steps = settings.steps_per_epoch or min(max(one_pass, STEPS_PER_EPOCH_MIN), STEPS_PER_EPOCH_MAX)
         self._batches = Batches(split.train, self._batch, settings.seed)
         self._descent = Descent(
             core,
@@ -165,7 +179,7 @@ class Fit:
         errors: list[Any] = []  # tensors: read once, after the last step
         while len(errors) < self._steps and (not errors or self._share_done() < 1):
             rate = self._settings.learning_rate * (1 + math.cos(math.pi * self._share_done())) / 2
-            rows, targets = self._examples.lesson(*self._batches.next(self._positions))
+            rows, targets = self._examples.lesson(self._batches.next(), self._positions)
             errors.append(self._descent.step(rows, targets, self._steps_done, rate))
             self._steps_done += 1
             self._progress.stepped(self._share_done())
@@ -220,7 +234,7 @@ class Fit:
 
 
 class Batches:
-    """Window ends in random order without repeat, over and over, every other one (by chance) to be mirrored."""
+    """Windows in random order without repeat, over and over; by chance half are mirrored, and all resized."""
 
     def __init__(self, ends: Indices, batch: int, seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -228,12 +242,13 @@ class Batches:
         self._ends = ends
         self._batch = batch
 
-    def next(self, positions: Sequence[int]) -> tuple[Indices, Sequence[int], NDArray[np.bool_]]:
-        """What `Examples.lesson` takes: ends [batch], the positions, whether mirrored [batch]."""
+    def next(self) -> Draw:
+        """The next `batch`."""
         if len(self.order) < self._batch:
             self.order = self.random.permutation(self._ends)
         taken, self.order = self.order[: self._batch], self.order[self._batch :]
-        return taken, positions, self.random.random(len(taken)) < 0.5
+        mirrored = self.random.random(len(taken)) < 0.5
+        return Draw(taken, mirrored, RESIZED * self.random.standard_normal(len(taken), np.float32))
 
 
 def taught(window: int, every: int) -> tuple[int, ...]:

@@ -8,18 +8,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from importlib.resources import files
-from string import Template
 
 from tickcast.audit import Account
 
+from tickcast_export import report_parts
 from tickcast_export import report_pictures as pictures
 from tickcast_export.demo_attention import Attention
 from tickcast_export.demo_results import Results
 from tickcast_export.figures import duration, percent
+from tickcast_export.report_parts import key, section
 from tickcast_export.svg import tag
 
-PAGE = "report.html"
 ACCOUNT_COLUMNS = ("ticks", "forecasts", "warming", "skipped", "dead_letters", "missing", "doubled")
 
 
@@ -67,17 +66,13 @@ def page(reported: Reported) -> str:
     whole = not (summary.missing or summary.doubled)
     sections = [_fans(reported), _quality(reported), _latency(reported), _attention(reported)]
     sections += [_accounting(reported), _facts(reported)]
-    frame = Template((files("tickcast_export") / PAGE).read_text("utf-8"))
-    return frame.substitute(
+    return report_parts.page(
         heading=f"{summary.forecasts:,} forecasts from {summary.ticks:,} ticks",
         lead=_lead(reported),
         verdict=f"{summary.missing:,} missing, {summary.doubled:,} doubled: {_verdict(whole)}",
-        verdict_class="good" if whole else "bad",
-        tiles="\n".join(
-            tag("div", tag("dt", label), tag("dd", value, class_=kind), class_="tile")
-            for label, value, kind in _tiles(summary)
-        ),
-        sections="\n".join(section for section in sections if section),
+        is_good=whole,
+        tiles=_tiles(summary),
+        sections=sections,
         footer="Made by <code>tickcast demo</code>. Missing and doubled are counted by <code>tickcast audit</code>, "
         "a separate reader of the topics, not by the daemon.",
     )
@@ -115,13 +110,13 @@ def _fans(reported: Reported) -> str:
         return ""
     series, rows = found
     horizons = reported.results.horizons
-    key = _key(("ink", "", "mid"), ("up", "", "forecast path, rising"), ("down", "", "falling"))
-    return _section(
+    words = key(("ink", "", "mid"), ("up", "", "forecast path, rising"), ("down", "", "falling"))
+    return section(
         "Forecast against what happened",
         f"{escape(series.symbol)}, {rows.stop - rows.start} sampled ticks where forecasts were strongest, right or "
         f"wrong. Above: the mid, and from every {pictures.FAN_EVERY}th tick the forecast for the next {horizons[-1]}, "
         "true to scale. Below: the forecast (blue line) and the change that came (bars).",
-        key,
+        words,
         tag("div", pictures.fans(series, rows, horizons), class_="scroll"),
     )
 
@@ -130,15 +125,15 @@ def _quality(reported: Reported) -> str:
     results = reported.results
     scores = results.scores()
     if not scores or results.error_vs_persistence() is None:
-        return _section("Error against persistence", "The mid never moved where a forecast could be checked.")
+        return section("Error against persistence", "The mid never moved where a forecast could be checked.")
     checked = len(results.checked()[0])
-    bars = _section(
+    bars = section(
         "Squared error below persistence",
         f"Percent saved against forecasting no change, on {checked:,} forecasts of ticks the model never saw. "
         f"All horizons pooled: {percent(results.error_vs_persistence())}.",
         pictures.errors(scores),
     )
-    dots = _section(
+    dots = section(
         "Does it mean what it says?",
         f"Forecasts for {results.horizons[-1]} ticks ahead in tenths, lowest to highest ({escape(reported.unit)}): "
         "what was forecast (across) and what happened (up), with two standard errors.",
@@ -151,11 +146,11 @@ def _latency(reported: Reported) -> str:
     results = reported.results
     if not len(results.latency_us):
         return ""
-    return _section(
+    return section(
         "Latency",
         "From the tick's Kafka timestamp, which is cut to whole milliseconds, until its forecast was sent; and the "
         "daemon's own share of it, from received to sent. Broker, player, daemon and this demo shared one machine.",
-        _key(("blue", "box", "received to sent"), ("amber", "box", "Kafka timestamp to sent")),
+        key(("blue", "box", "received to sent"), ("amber", "box", "Kafka timestamp to sent")),
         tag("div", pictures.latency(results), class_="scroll"),
     )
 
@@ -164,8 +159,8 @@ def _attention(reported: Reported) -> str:
     heading, found = "Attention", reported.attention
     if found is None:
         family = escape(reported.summary.family)
-        return _section(heading, f"The family <b>{family}</b> has no attention: there are no weights to show.")
-    return _section(
+        return section(heading, f"The family <b>{family}</b> has no attention: there are no weights to show.")
+    return section(
         heading,
         f"How much each tick of a window weighs in its forecast. Strips: single windows, each shaded "
         "from its least weight to its greatest, with the mid drawn over it. "
@@ -176,40 +171,27 @@ def _attention(reported: Reported) -> str:
 
 
 def _accounting(reported: Reported) -> str:
-    head = "".join(tag("th", name.replace("_", " "), scope="col") for name in ("partition", *ACCOUNT_COLUMNS))
     rows = [
         (name, [getattr(account, column) for column in ACCOUNT_COLUMNS])
         for name, account in sorted(reported.accounts.items())
     ]
     rows.append(("all", [sum(numbers) for numbers in zip(*(numbers for _, numbers in rows), strict=True)]))
-    body = "".join(
-        tag("tr", tag("th", escape(name), scope="row"), *(tag("td", f"{n:,}") for n in numbers))
-        for name, numbers in rows
-    )
-    return _section(
+    head = [name.replace("_", " ") for name in ("partition", *ACCOUNT_COLUMNS)]
+    cells = [(name, *(f"{number:,}" for number in numbers)) for name, numbers in rows]
+    return section(
         "Accounting",
         "Every tick is a forecast, warming (its window was not full yet), skipped by the window rules, or a dead "
         "letter.",
-        tag("div", tag("table", tag("thead", tag("tr", head)), tag("tbody", body)), class_="scroll"),
+        report_parts.table(head, cells, class_="summed"),
     )
 
 
 def _facts(reported: Reported) -> str:
     facts = "".join(tag("dt", escape(label)) + tag("dd", escape(text)) for label, text in reported.facts.items())
     figures = tag("pre", escape(json.dumps(asdict(reported.summary), indent=2)))
-    return _section(
+    return section(
         "What was run",
         "",
         tag("dl", facts, class_="facts"),
         tag("details", tag("summary", "the summary as JSON"), figures),
     )
-
-
-def _section(heading: str, words: str, *content: str) -> str:
-    return tag("section", tag("h2", heading), tag("p", words) if words else "", *content)
-
-
-def _key(*entries: tuple[str, str, str]) -> str:
-    """What the colours mean: (colour, form, words)."""
-    items = (tag("li", tag("i", class_=f"{colour} {form}".strip()), escape(words)) for colour, form, words in entries)
-    return tag("ul", *items, class_="key")

@@ -5,6 +5,7 @@ Behind the way of a tick. Each function draws what it is given and computes no m
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,15 @@ class AttentionWindow:
     forecast: float  # at the longest horizon
 
 
+class Tenth(NamedTuple):
+    """A tenth of the forecasts: on average so much was said, so much seen, within these bounds (NaN: unknown)."""
+
+    said: float
+    low: float
+    seen: float
+    high: float
+
+
 def stretch(series: Sequence[Series]) -> tuple[Series, slice] | None:
     """The rows to show: where forecasts are strongest, whether or not they came true. None where none are complete."""
     best: tuple[float, Series, slice] | None = None
@@ -61,7 +71,7 @@ def fans(series: Series, rows: slice, horizons: Sequence[int]) -> str:
     paths = [_path(i, mid[i], forecast[i], horizons) for i in range(0, len(mid), FAN_EVERY)]
     x = Scale(0, len(mid) + horizons[-1], LEFT, WIDE - RIGHT)
     prices = Scale(*svg.spread([*mid, *(y for path in paths for _, y in path)]), 250, TOP)
-    form, reach = _decimals(prices), float(np.abs(forecast).max())
+    form, reach = decimals(prices), float(np.abs(forecast).max())
     drawn = [svg.left_axis(prices, LEFT, WIDE - RIGHT, form, 6)]
     drawn.append(svg.line(svg.steps([(x(i), prices(value)) for i, value in enumerate(mid)]), "mid"))
     for path in paths:
@@ -80,15 +90,22 @@ def calibration(results: Results) -> str:
     order = np.argsort(forecast, kind="stable")
     bins = [part for part in np.array_split(order, CALIBRATION_BINS) if len(part) > 1]
     dots = [(forecast[part].mean(), happened[part].mean(), _standard_error(happened[part])) for part in bins]
-    reach = max([abs(value) + 2 * error for said, seen, error in dots for value in (said, seen)], default=1.0) or 1.0
+    return in_tenths([Tenth(said, seen - 2 * error, seen, seen + 2 * error) for said, seen, error in dots])
+
+
+def in_tenths(tenths: Sequence[Tenth]) -> str:
+    """What happened against what was forecast."""
+    reach = max([abs(value) for tenth in tenths for value in tenth if np.isfinite(value)], default=1.0) or 1.0
     x, y = Scale(-reach, reach, LEFT, HALF - RIGHT), Scale(-reach, reach, 330 - BOTTOM, TOP)
-    drawn = [svg.left_axis(y, LEFT, HALF - RIGHT, _decimals(y)), svg.bottom_axis(x, 330 - BOTTOM, _decimals(x))]
+    drawn = [svg.left_axis(y, LEFT, HALF - RIGHT, decimals(y)), svg.bottom_axis(x, 330 - BOTTOM, decimals(x))]
     drawn.append(svg.line([(x(-reach), y(-reach)), (x(reach), y(reach))], "ideal"))
     drawn.append(svg.text("perfect", x(0.5 * reach) + 8, y(0.5 * reach) + 18, "note"))
-    for said, seen, error in dots:
-        drawn.append(svg.line([(x(said), y(seen - 2 * error)), (x(said), y(seen + 2 * error))], "whisker"))
-        words = svg.title(f"forecast {signed(said, reach)}, happened {signed(seen, reach)} ± {2 * error:.2g}")
-        drawn.append(svg.tag("circle", words, cx=x(said), cy=y(seen), r=5, class_="dot"))
+    for tenth in tenths:
+        if np.isfinite(tenth.low):
+            drawn.append(svg.line([(x(tenth.said), y(tenth.low)), (x(tenth.said), y(tenth.high))], "whisker"))
+        around = f" ({signed(tenth.low, reach)} to {signed(tenth.high, reach)})" if np.isfinite(tenth.low) else ""
+        words = svg.title(f"forecast {signed(tenth.said, reach)}, happened {signed(tenth.seen, reach)}{around}")
+        drawn.append(svg.tag("circle", words, cx=x(tenth.said), cy=y(tenth.seen), r=5, class_="dot"))
     return svg.picture(HALF, 330, "what happened against what was forecast, in tenths of the forecasts", *drawn)
 
 
@@ -178,7 +195,7 @@ def _path(at: int, mid: float, forecast: Array, horizons: Sequence[int]) -> list
 
 def _changes(x: Scale, happened: Array, forecast: Array) -> str:
     y = Scale(*svg.spread([0.0, *happened, *forecast]), 406, 292)
-    drawn = [svg.left_axis(y, LEFT, WIDE - RIGHT, _decimals(y), 3)]
+    drawn = [svg.left_axis(y, LEFT, WIDE - RIGHT, decimals(y), 3)]
     for i, value in enumerate(happened.tolist()):
         drawn.append(svg.rectangle(x(i) - 2, y(value), x(i) + 2, y(0), _direction("change", value)))
     drawn.append(svg.line([(x(i), y(value)) for i, value in enumerate(forecast.tolist())], "forecast"))
@@ -207,7 +224,7 @@ def _direction(class_: str, value: float) -> str:
     return f"{class_} {'up' if value >= 0 else 'down'}"
 
 
-def _decimals(scale: Scale) -> svg.Format:
+def decimals(scale: Scale) -> svg.Format:
     """As many decimals as the steps of the axis need."""
     places = max(0, -int(np.floor(np.log10(abs(scale.high - scale.low) / 8))))
     return lambda value: f"{0.0 if abs(value) < 10.0 ** -(places + 1) else value:.{places}f}"

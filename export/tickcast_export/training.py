@@ -73,7 +73,7 @@ def train(
     memories.spread(core, rules.window, settings.seed)
     fit = Fit(
         core,
-        _lessons(core, rules.window, settings),
+        lessons_of(core, rules.window, settings),
         examples,
         split,
         settings,
@@ -97,6 +97,7 @@ def train(
         target_scale=float(np.sqrt(np.square(examples.scale).mean())),
         training={
             **_facts(rows, split, settings, epochs, test_scores),
+            "spans_ns": _spans_ns(rows, split, rules.window, max(settings.horizons)),
             "direction": _direction(thresholds, forecasts[:, 0], targets[:, 0], settings.horizons[0]),
         },
         reference_quantiles=_quantiles(rows, split.train),
@@ -117,7 +118,8 @@ def examples_of(rows: Rows, split: Split, window: int, horizons: Sequence[int]) 
     return Examples(rows.features(layer), mid, window, tuple(horizons), scale, layer.mirror()), layer
 
 
-def _lessons(core: keras.Model, window: int, settings: TrainingSettings) -> Lessons:
+def lessons_of(core: keras.Model, window: int, settings: TrainingSettings) -> Lessons:
+    """What a family's core learns from."""
     family = families.FAMILIES[settings.family]
     positions = taught(window, family.TAUGHT_EVERY)
     return Lessons(positions, lambda rows: family.every_row(core, rows, positions, settings.network))
@@ -159,10 +161,20 @@ def _facts(
         "windows": {part: len(ends) for part, ends in split._asdict().items()},
         "epochs": len(epochs),
         "validation_error": min(epoch.validation_error for epoch in epochs),
+        "learning_curve": {
+            "train_error": [epoch.train_error for epoch in epochs],
+            "validation_error": [epoch.validation_error for epoch in epochs],
+        },
         "test_squared_error": [score.squared_error for score in test_scores],
         "test_squared_error_persistence": [score.squared_error_persistence for score in test_scores],
         "test_below_persistence": [score.below_persistence for score in test_scores],
     }
+
+
+def _spans_ns(rows: Rows, split: Split, window: int, horizon: int) -> dict[str, list[int]]:
+    """Event times of the first and the last tick of each part, targets included."""
+    spans = {part: rows.span_ns(ends, window, horizon) for part, ends in split._asdict().items()}
+    return {part: [int(first_ns.min()), int(last_ns.max())] for part, (first_ns, last_ns) in spans.items()}
 
 
 def _quantiles(rows: Rows, ends: Indices) -> dict[str, tuple[float, ...]]:

@@ -15,7 +15,7 @@ class TrainingSettings(BaseModel):
     horizons: tuple[int, ...] = Field(tuple(range(1, 11)), min_length=1, description="sampled ticks ahead")
     epochs: int = Field(24, ge=1, description="most epochs")
     batch: int = Field(16, ge=1, description="windows per step; each has dozens of targets")
-    steps_per_epoch: int | None = Field(None, ge=1, description="default: each row a target once, at most 800 steps")
+    steps_per_epoch: int | None = Field(None, ge=1, description="default: each row a target once, 150 to 800 steps")
     time_budget_s: float | None = Field(None, gt=0, description="fitting ends after this; scoring comes on top")
     learning_rate: float = Field(3e-3, gt=0, description="Adam's, once warm; falls to 0 along half a cosine")
     weight_decay: float = Field(0.0, ge=0, description="share of each weight, times the learning rate, lost per step")

@@ -13,7 +13,16 @@ from tickcast.engine import Engine
 from tickcast.errors import UsageError
 from tickcast.manifest import SECONDS_SINCE_PREVIOUS, WindowRules
 
-from tickcast_export import bundle_writer, carried_certificate, certificate, extremes, foreign, graphs, model_card
+from tickcast_export import (
+    bundle_writer,
+    carried_certificate,
+    certificate,
+    conformal,
+    extremes,
+    foreign,
+    graphs,
+    model_card,
+)
 from tickcast_export.conversion import hide_gpu
 from tickcast_export.model_card import ModelCard
 
@@ -44,6 +53,9 @@ def export(
     target_scale: Annotated[
         float | None, typer.Option(help="Foreign models: the target's standard deviation, the unit of tolerances.")
     ] = None,
+    band_level: Annotated[
+        float | None, typer.Option(help="Share of what happens that forecasts' bands hold; default: 0.9.")
+    ] = None,
 ) -> None:
     """Turn a model into a bundle: ONNX graphs, manifest, golden windows, certificate. Nothing is written that fails."""
     hide_gpu()
@@ -51,8 +63,10 @@ def export(
     if model_card.has_card(model):
         if any(options._replace(unit="")):
             raise UsageError(f"{model}: a model of `tickcast train` has its own columns, window, horizons and scale")
-        unwritten = draft_trained(model, name, version)
+        unwritten = draft_trained(model, name, version, conformal.LEVEL if band_level is None else band_level)
     else:
+        if band_level is not None:
+            raise UsageError(f"{model}: no model of `tickcast train`: it has no validation ticks to make bands by")
         unwritten = draft_foreign(model, name, version, options)
     written = bundle_writer.write(unwritten, out, replace=force)
     engine = Engine(written, InferenceConfig(provider="cpu"))
@@ -60,7 +74,7 @@ def export(
     typer.echo(f"wrote {out}")
 
 
-def draft_trained(path: Path, name: str = "", version: str = "") -> Bundle:
+def draft_trained(path: Path, name: str = "", version: str = "", band_level: float = conformal.LEVEL) -> Bundle:
     """The bundle of a model of `tickcast train`, uncertified and unwritten."""
     model, card, sample_ticks = model_card.load(path)
     card = card.model_copy(update={key: text for key, text in (("name", name), ("version", version)) if text})
@@ -69,7 +83,9 @@ def draft_trained(path: Path, name: str = "", version: str = "") -> Bundle:
     traced = graphs.trace(model, card)
     draft = bundle_writer.draft(card, traced, graphs.carry_pairs(model, card), golden, "keras")
     runs = model_card.load_runs(path, card)
-    return carried_certificate.with_carried(draft, model, card, runs) if runs else draft
+    if not runs:
+        return draft
+    return carried_certificate.with_carried(conformal.with_bands(draft, runs, band_level), model, card, runs)
 
 
 def draft_foreign(path: Path, name: str, version: str, options: ForeignOptions) -> Bundle:

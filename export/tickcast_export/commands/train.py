@@ -70,7 +70,7 @@ DayStartsAt = Annotated[
 Epochs = Annotated[int, _fitting(min=1, help="Most epochs.")]
 Batch = Annotated[int, _fitting(min=1, help="Windows per step; each has dozens of targets.")]
 StepsPerEpoch = Annotated[
-    int | None, _fitting(min=1, show_default="each row a target once, at most 800", help="Steps per epoch.")
+    int | None, _fitting(min=1, show_default="each row a target once, 150 to 800", help="Steps per epoch.")
 ]
 TimeBudgetS = Annotated[float | None, _fitting(min=1, help="End fitting after so long; scoring comes on top.")]
 LearningRate = Annotated[float, _fitting(min=1e-9, help="Adam's, once warm; falls to 0.")]
@@ -201,4 +201,6 @@ def _write(trained: Trained, out: Path, console: Console) -> None:
     title = f"{trained.card.name} ({trained.card.family})"
     curves.save(trained.epochs, trained.test_scores, title, curves_path)
     console.print(scores.table(trained.test_scores, f"{title}: test"))
+    told = trained.card.training["direction"]
+    console.print(f"direction {told['horizon']} ahead: kappa {told['test_kappa']:.3f}", highlight=False)  # type: ignore[index]
     console.print(f"wrote {out}, {scores_path}, {curves_path}", highlight=False, soft_wrap=True)
