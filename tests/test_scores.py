@@ -13,15 +13,20 @@ from manual_clock import ManualClock
 from tickcast.board import Board
 from tickcast.board_reader import BoardReader
 from tickcast.manifest import WindowRules
+from tickcast.score_counters import ScoreCounters
 from tickcast.scores import BYTES_MAX, CHANGE_MAX, SYMBOLS_MAX, Scores
 
 HORIZONS = (1, 3)
 SCALE = 0.5
-FIELDS = ("scored", "squared", "persistence")
-METRICS = {
-    "tickcast_forecasts_scored_total": "scored",
-    "tickcast_forecast_squared_error_total": "squared",
-    "tickcast_persistence_squared_error_total": "persistence",
+# Name and further labels of a counter -> what it is here.
+FIELDS = {
+    ("tickcast_forecasts_scored_total",): "scored",
+    ("tickcast_forecast_squared_error_total",): "squared",
+    ("tickcast_persistence_squared_error_total",): "persistence",
+    ("tickcast_forecast_absolute_error_total", "above"): "above",
+    ("tickcast_forecast_absolute_error_total", "below"): "below",
+    ("tickcast_forecast_directions_total", "right"): "right",
+    ("tickcast_forecast_directions_total", "wrong"): "wrong",
 }
 
 # A symbol's next row: of which symbol, how many positions are left out before it, whether its slot has a new owner,
@@ -65,7 +70,7 @@ def _totals(board: Board) -> dict[str, dict[str, float]]:
     """Horizon -> sums."""
     found: dict[str, dict[str, float]] = {}
     for sample in BoardReader(board.fd).samples():
-        if field := METRICS.get(sample.metric.name):
+        if field := FIELDS.get((sample.metric.name, *sample.labels[1:])):
             found.setdefault(sample.labels[0], {})[field] = sample.values[0]
     return found
 
@@ -76,7 +81,7 @@ def _add(scores: Scores, rows: list[tuple[int, int, float, list[float]]]) -> Non
 
 
 def _expected(runs: list[list[tuple[float, list[float]]]]) -> dict[str, dict[str, float]]:
-    totals = {str(horizon): dict.fromkeys(FIELDS, 0.0) for horizon in HORIZONS}
+    totals = {str(horizon): dict.fromkeys(FIELDS.values(), 0.0) for horizon in HORIZONS}
     for run in runs:
         for place, (mid, _) in enumerate(run):
             for column, horizon in enumerate(HORIZONS):
@@ -84,11 +89,18 @@ def _expected(runs: list[list[tuple[float, list[float]]]]) -> dict[str, dict[str
                     continue
                 then, forecast = run[place - horizon]
                 if np.isfinite(forecast[column]):
-                    sums = totals[str(horizon)]
-                    sums["scored"] += 1
-                    sums["squared"] += ((mid - then - np.float32(forecast[column])) / SCALE) ** 2
-                    sums["persistence"] += ((mid - then) / SCALE) ** 2
+                    _score(totals[str(horizon)], mid - then, float(np.float32(forecast[column])))
     return totals
+
+
+def _score(sums: dict[str, float], change: float, forecast: float) -> None:
+    error = (forecast - change) / SCALE
+    sums["scored"] += 1
+    sums["squared"] += error**2
+    sums["persistence"] += (change / SCALE) ** 2
+    sums["above" if error > 0 else "below"] += abs(error)
+    if change:
+        sums["right" if forecast * change > 0 else "wrong"] += 1
 
 
 @given(steps, st.lists(st.integers(1, 15), min_size=1, max_size=5))
@@ -128,7 +140,28 @@ def test_every_forecast_meets_its_tick_however_rows_are_handed_over(given_steps:
 def test_a_forecast_that_was_right_has_no_error(board: Board) -> None:
     scores = _scores(board, _pool())
     _add(scores, [(0, 5, 100.0, [2.0, 0.0]), (0, 6, 102.0, [0.0, 0.0])])
-    assert _totals(board)["1"] == {"scored": 1.0, "squared": 0.0, "persistence": (2.0 / SCALE) ** 2}
+    happened = {"scored": 1.0, "persistence": (2.0 / SCALE) ** 2, "right": 1.0}
+    assert _totals(board)["1"] == dict.fromkeys(FIELDS.values(), 0.0) | happened
+
+
+def test_errors_to_either_side_are_told_apart(board: Board) -> None:
+    scores = _scores(board, _pool())
+    mids, forecasts = [100.0, 101.0, 100.0, 100.0], [3.0, 2.0, -1.0, 0.0]
+    _add(scores, [(0, 5 + at, mid, [made, 0.0]) for at, (mid, made) in enumerate(zip(mids, forecasts, strict=True))])
+    totals = _totals(board)["1"]
+    # 3 for +1, 2 for -1, -1 for 0
+    assert (totals["above"], totals["below"]) == ((2.0 + 3.0) / SCALE, 1.0 / SCALE)
+    assert (totals["right"], totals["wrong"]) == (1.0, 1.0)  # where nothing moved there was no direction
+
+
+def test_bands_are_counted_by_horizon(board: Board) -> None:
+    counters = ScoreCounters(board, HORIZONS)
+    counters.count_bands(np.array([[True, True], [True, False]]), np.array([[True, False], [True, False]]))
+    samples = {(each.metric.name, *each.labels): each.values[0] for each in BoardReader(board.fd).samples()}
+    counted = [
+        [samples[f"tickcast_forecasts_{kind}_total", horizon] for horizon in "13"] for kind in ("banded", "covered")
+    ]
+    assert counted == [[2.0, 1.0], [2.0, 0.0]]
 
 
 def test_a_horizon_as_long_as_the_window_is_not_scored(board: Board) -> None:
@@ -155,7 +188,8 @@ def test_a_broken_price_leaves_the_sums_as_they_are(board: Board, broken: float)
     mids = [100.0, 102.0, broken, -broken, 103.0, 104.0]
     _add(scores, [(0, 5 + at, mid, [1.0, 1.0]) for at, mid in enumerate(mids)])
     squares = ((2.0 - 1.0) / SCALE) ** 2 + 0.0
-    assert _totals(board)["1"] == {"scored": 2.0, "squared": squares, "persistence": (2.0**2 + 1.0) / SCALE**2}
+    expected = {"scored": 2.0, "squared": squares, "persistence": (2.0**2 + 1.0) / SCALE**2, "below": 1.0 / SCALE}
+    assert expected.items() <= _totals(board)["1"].items()
 
 
 def test_a_forecast_beyond_all_measure_is_not_scored(board: Board) -> None:
@@ -167,8 +201,8 @@ def test_a_forecast_beyond_all_measure_is_not_scored(board: Board) -> None:
 def test_of_far_horizons_fewer_symbols_are_scored(board: Board) -> None:
     scores = _scores(board, _pool(4 * SYMBOLS_MAX), horizons=(1, 1_000), window=1_024)
     _add(scores, [(slot, 5, 1.0, [0.0, 0.0]) for slot in range(0, SYMBOLS_MAX, 100)])
-    assert 1_000 < len(scores._mids) < SYMBOLS_MAX
-    assert scores._mids.nbytes + scores._forecasts.nbytes <= BYTES_MAX
+    assert 1_000 < len(scores.mids) < SYMBOLS_MAX
+    assert scores.mids.nbytes + scores.made.nbytes <= BYTES_MAX
 
 
 def test_memory_stays_bounded_whatever_the_symbols(board: Board) -> None:
@@ -176,5 +210,5 @@ def test_memory_stays_bounded_whatever_the_symbols(board: Board) -> None:
     beyond = [(SYMBOLS_MAX + at, 5, 1.0, [0.0, 0.0]) for at in range(3)]
     _add(scores, [*beyond, (1, 5, 1.0, [0.0, 0.0])])
     _add(scores, [(SYMBOLS_MAX, 6, 1.0, [0.0, 0.0]), (1, 6, 1.0, [0.0, 0.0])])
-    assert len(scores._mids) == SYMBOLS_MAX
+    assert len(scores.mids) == SYMBOLS_MAX
     assert _totals(board)["1"]["scored"] == 1.0

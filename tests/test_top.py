@@ -195,6 +195,15 @@ def test_an_instance_that_knows_nothing_yet_is_drawn_with_what_there_is():
         assert part in text
 
 
+def test_the_worst_bias_and_the_column_that_drifted_most_are_named():
+    outcomes = {1: 0.02, 5: -0.13, 10: None}
+    errors = [{"horizon": h, "scored": 900, "relative": 0.1, "bias": bias} for h, bias in outcomes.items()]
+    drift = [{"column": "ask_\x1b[2Jsize", "psi": 0.31}, {"column": "bid_size", "psi": 0.1}]
+    text = "\n".join(_drawn(_look(_recorded(errors=errors, drift=drift)), 80, 24))
+    assert "bias up to +5 -13.0%" in text
+    assert "drift up to ask_\\x1b[2Jsize 0.31" in text
+
+
 @pytest.mark.parametrize("part", ["totals", "paths", "latency", "end_to_end", "errors", "symbols", "symbol", "model"])
 def test_what_another_version_leaves_out_is_not_known(part):
     told = _recorded()

@@ -26,6 +26,8 @@ NAMES = frozenset(
         "tickcast_build_info",
         "tickcast_dead_letters_total",
         "tickcast_event_to_sent_seconds",
+        "tickcast_feature_drift_psi",
+        "tickcast_forecast_absolute_error_total",
         "tickcast_forecast_squared_error_total",
         "tickcast_forecasts_expired_total",
         "tickcast_forecasts_scored_total",

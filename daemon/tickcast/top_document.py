@@ -86,6 +86,14 @@ class HorizonError(msgspec.Struct):
     horizon: int
     scored: float | None = None
     relative: float | None = None
+    bias: float | None = None  # mean error, as a share of how far the mid moves; above 0 forecasts are too high
+
+
+class ColumnDrift(msgspec.Struct):
+    """How far a raw column is from the training's: its population stability index."""
+
+    column: str
+    psi: float | None = None
 
 
 class SymbolRow(msgspec.Struct):
@@ -135,6 +143,7 @@ class Document(msgspec.Struct):
     latency_over_s: float | None = None  # one of these lies somewhere beyond
     end_to_end: EndToEnd = msgspec.field(default_factory=EndToEnd)
     errors: list[HorizonError] = []
+    drift: list[ColumnDrift] = []  # the largest first
     symbols: list[SymbolRow] = []
     symbols_matching: int | None = None
     symbol: Chosen | None = None

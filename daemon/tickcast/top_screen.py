@@ -13,7 +13,7 @@ from tickcast import top_symbol, top_table
 from tickcast import top_words as words
 from tickcast.top_chart import sparkline
 from tickcast.top_choice import Choice
-from tickcast.top_document import Document, HorizonError, Instance, Model, Paths, Quantiles, Totals
+from tickcast.top_document import ColumnDrift, Document, HorizonError, Instance, Model, Paths, Quantiles, Totals
 from tickcast.top_feed import Look
 
 # From so many columns on the symbol stands beside the table, else below it.
@@ -26,6 +26,8 @@ SYMBOL_PART = 0.58
 SYMBOL_LINES = 12
 # Of why a reload was refused.
 REFUSED_LINES_MAX = 2
+# As the alerts have it.
+BIAS_MAX, PSI_MAX = 0.1, 0.25
 # News comes twice a second.
 LATE_S = 2.0
 KEYS = "q quit   arrows choose   s sort   / search"
@@ -80,6 +82,7 @@ def _numbers(look: Look, width: int) -> list[Text]:
         *_latency(document, width),
         _others(document),
         _errors(document.errors, width),
+        *_fit(document.errors, document.drift),
     ]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
@@ -176,6 +179,19 @@ def _errors(errors: Sequence[HorizonError], width: int) -> Text:
         text, is_better = cells[at]
         line.append(f"{text}{' ' * GAP}", GOOD if is_better else BAD)
     return line
+
+
+def _fit(errors: Sequence[HorizonError], drift: Sequence[ColumnDrift]) -> list[Text]:
+    """What the forecasts err by to one side, at the horizon where it is most; which column drifted most."""
+    known = [(each.bias, each.horizon) for each in errors if each.bias is not None]
+    figures = []
+    if known:
+        bias, horizon = max(known, key=lambda each: abs(each[0]))
+        figures.append(("bias up to", f"+{horizon} {bias:+.1%}", BAD if abs(bias) > BIAS_MAX else ""))
+    if drift and drift[0].psi is not None:
+        style = BAD if drift[0].psi > PSI_MAX else ""
+        figures.append(("drift up to", f"{words.plain(drift[0].column, 24)} {drift[0].psi:.2f}", style))
+    return [_named(*figures)] if figures else []
 
 
 def _spread(count: int, room: int) -> list[int]:

@@ -122,6 +122,7 @@ function show() {
   showReadouts(shown);
   showSymbol(shown);
   showFates(shown);
+  showFit(shown);
   charts.latency.show({ history: shown.latency.history, now: shown.instance.now_ms });
   charts.errors.show({ errors: shown.errors });
   table.show(shown, view);
@@ -178,6 +179,14 @@ function showReadouts({ totals, latency, latency_over_s: over, end_to_end }) {
     say(`${name}-p50`, duration(quantiles.p50_s, over));
     say(`${name}-p99`, duration(quantiles.p99_s, over));
   }
+}
+
+// What the forecasts err by to one side, at the horizon where it is most; which raw column is farthest from the training's.
+function showFit({ errors, drift }) {
+  const biased = errors.filter(({ bias }) => bias !== null).sort((one, other) => Math.abs(other.bias) - Math.abs(one.bias))[0];
+  const bias = biased && `bias up to ${signedPercent(biased.bias)} of a typical move, ${biased.horizon} ahead`;
+  const drifted = drift[0] && `drift up to ${fixed(drift[0].psi, 2)}, ${drift[0].column}`;
+  say("fit", [bias, drifted].filter(Boolean).join("; "));
 }
 
 function showFates({ totals, paths }) {

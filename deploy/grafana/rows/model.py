@@ -1,13 +1,14 @@
 """Row five: which model answers, on what, and whether it is of any use."""
 
 from panels import NONE, THIRD, TWO_THIRDS, YES, Column, Limits, Panel, Query, bars, lines, stat, table
-from queries import events, rate, selected
+from queries import SELECTED, events, rate, selected
 
 TITLE = "Model"
 
 # Squared errors are noisy, and a horizon is scored ticks later: the recording rules look back as far.
 SCORED_LATELY = "1h"
 PERSISTENCE = Limits(watch=1, bad=1)
+DRIFT = Limits(watch=0.1, bad=0.25)
 TOLERANCE = Limits(watch=0.5, bad=1)
 OF_TOLERANCE = (
     f"max by (instance) ({selected('tickcast_certificate_error_ratio')})"
@@ -18,8 +19,8 @@ BUNDLES = Limits(watch=2, bad=3)
 
 
 def panels() -> list[Panel]:
-    """What answers, how well, and what became of changing it."""
-    return [*_identity(), *_quality()]
+    """What answers, how well, what became of changing it, and whether it still fits what comes in."""
+    return [*_identity(), *_quality(), *_fit()]
 
 
 def _identity() -> list[Panel]:
@@ -110,5 +111,45 @@ def _quality() -> list[Panel]:
     ]
 
 
-def _lately(counter: str) -> str:
-    return f"sum by (horizon) (rate({selected(counter)}[{SCORED_LATELY}]))"
+def _fit() -> list[Panel]:
+    error, directions = "tickcast_forecast_absolute_error_total", "tickcast_forecast_directions_total"
+    scored, persistence = map(_lately, ("tickcast_forecasts_scored_total", "tickcast_persistence_squared_error_total"))
+    covered, banded = map(_lately, ("tickcast_forecasts_covered_total", "tickcast_forecasts_banded_total"))
+    above, below = _lately(error, 'side="above"'), _lately(error, 'side="below"')
+    right = _lately(directions, 'result="right"')
+    return [
+        lines(
+            "Bias, by horizon",
+            f"Mean of forecast less what happened over {SCORED_LATELY}, as a share of how far the mid moves (root mean "
+            "square). Good: near 0, now on this side and now on that. Above 10 % either way: it errs to one side.",
+            "percentunit",
+            Query(f"({above} - {below}) / sqrt({persistence} * {scored})", "{{horizon}} ahead"),
+        ),
+        lines(
+            "Coverage of the bands, by horizon",
+            f"How often what happened lay in the forecast's band, over {SCORED_LATELY}; empty where the bundle makes "
+            "none. Good: about 90 %. Below 85 % they are too narrow, above 95 % too wide.",
+            "percentunit",
+            Query(f"{covered} / {banded}", "{{horizon}} ahead"),
+        ),
+        lines(
+            "Right direction, by horizon",
+            f"Where the mid moved, how often to the side that was forecast, over {SCORED_LATELY}. Good: above 50 %, "
+            "nearer horizons higher.",
+            "percentunit",
+            Query(f"{right} / {_lately(directions)}", "{{horizon}} ahead"),
+        ),
+        lines(
+            "Drift of the input, by column",
+            "Population stability index of the raw columns that the model sees by value: the ticks of late against "
+            "those of the training. Good: below 0.1. Above 0.25: another population than the one it was trained on.",
+            "none",
+            Query(f'tickcast_feature_drift_psi{{{SELECTED}, kind="input"}}', "{{column}}, {{instance}}"),
+            limits=DRIFT,
+        ),
+    ]
+
+
+def _lately(counter: str, narrowed: str = "") -> str:
+    selector = f"{SELECTED}, {narrowed}" if narrowed else SELECTED
+    return f"sum by (horizon) (rate({counter}{{{selector}}}[{SCORED_LATELY}]))"
