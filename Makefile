@@ -22,7 +22,7 @@ demo: setup ## the whole job on this machine; TICKS=file.csv.gz FAMILY=stacked|a
 		$(if $(DURATION_S),--duration-s $(DURATION_S)) $(if $(RATE),--rate $(RATE))
 
 test: setup ## all tests, on the real broker too; JOBS=3 side by side, each with a broker of its own
-	$(BIN)/python -m pytest -n $(or $(JOBS),3) --dist loadfile
+	$(BIN)/python -m pytest -n $(or $(JOBS),3) --dist loadfile --no-loadscope-reorder
 
 test-quick: setup ## the tests that need no broker, in under a minute
 	$(BIN)/python -m pytest -m 'not broker and not slow'
@@ -46,9 +46,10 @@ bench-peers: setup ## one job on tickcast and on stream frameworks, quarter of a
 chaos: setup ## kill, stop and cut off daemons and broker under load, 25 minutes; CLIENT= DELIVERY= SCENARIO= KILLS= SEED= RATE=
 	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m chaos.matrix
 
-soak: setup ## half an hour under load, then a million bad records; DURATION_S= RATE= CLIENT= DELIVERY=
+soak: setup ## half an hour under load, a million bad records, all examples of the tests; DURATION_S= RATE= CLIENT= DELIVERY=
 	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m chaos.soak
 	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m chaos.fuzz
+	@TICKCAST_TESTS=thorough $(BIN)/python -m pytest --timeout 1800 $$(grep -l '^from thorough import' tests/test_*.py)
 
 clean: ## remove what make made
 	rm -rf .venv .bench demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,14 +1,13 @@
 """What every Kafka client's reader must do, which reads back what windows are rebuilt from. Run by `check_client`."""
 
 import contextlib
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 from client_bench import ANSWER_TIMEOUT_S, UNTIL_TIMEOUT_S, Bench, others_producer, publish, transaction
+from daemons import halted
 from kafka.structs import TopicPartition
 from tickcast.broker import HOST
 from tickcast.clients import Partition, Reader, Record, reader_of
@@ -194,15 +193,12 @@ def check_reader_does_not_wait_for_a_broker_that_is_silent(bench: Bench) -> None
     with reading(bench) as found:
         found.reader.assign(partition, 0)
         found.until_reached(partition, 3)
-        os.kill(bench.broker.pid, signal.SIGSTOP)
-        try:
+        with halted(bench.broker.pid):
             started_s = time.monotonic()
             found.reader.assign(partition, 1)
             for _ in range(5):
                 found.reader.poll(0.2, 10)
             assert time.monotonic() - started_s < 5.0, "five calls of 0.2 s each"
-        finally:
-            os.kill(bench.broker.pid, signal.SIGCONT)
         found.until_reached(partition, 3)
 
 

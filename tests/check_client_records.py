@@ -1,12 +1,12 @@
 """What every Kafka client must do with records, and when something fails. Run by `check_client`."""
 
 import os
-import signal
 import socket
 import time
 
 import pytest
 from client_bench import ANSWER_TIMEOUT_S, UNTIL_TIMEOUT_S, Bench, Unreadable, others_producer, publish, until
+from daemons import halted
 from tickcast.broker import HOST
 from tickcast.clients import Committed, Headers, Partition, Record, connect
 from tickcast.errors import BrokerError, DeliveryError
@@ -192,8 +192,7 @@ def check_no_call_outlives_its_timeout_when_the_broker_is_silent(bench: Bench) -
     publish(client, topic, b"before")
     until(lambda: member.records, member)
     heard: list[BrokerError | None] = []
-    os.kill(bench.broker.pid, signal.SIGSTOP)
-    try:
+    with halted(bench.broker.pid):
         started_s = time.monotonic()
         client.send(topic, b"kept", b"key", [], heard.append)
         assert not client.flush(0.2)
@@ -209,8 +208,6 @@ def check_no_call_outlives_its_timeout_when_the_broker_is_silent(bench: Bench) -
             with pytest.raises(BrokerError):
                 ask()
         elapsed_s = time.monotonic() - started_s
-    finally:
-        os.kill(bench.broker.pid, signal.SIGCONT)
     assert elapsed_s < 5.0, "eight calls of 0.2 s each"
     assert client.flush(ANSWER_TIMEOUT_S)
     assert heard == [None]

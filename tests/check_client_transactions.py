@@ -1,7 +1,6 @@
 """What every Kafka client must do with transactions, `kafka.delivery = "exactly_once"`. Run by `check_client`."""
 
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from client_bench import ANSWER_TIMEOUT_S, Bench, Member, transaction, until
+from daemons import halted
 from kafka.admin import MemberToRemove
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition
 from tickcast.broker import HOST
@@ -64,13 +64,10 @@ def transact(client: Client, topic: str, *values: bytes, offsets: dict[Partition
 @contextmanager
 def silent(bench: Bench) -> Iterator[None]:
     """The broker says nothing meanwhile, and each call within, of `SILENT_TIMEOUT_S`, comes back for all that."""
-    os.kill(bench.broker.pid, signal.SIGSTOP)
-    try:
+    with halted(bench.broker.pid):
         started_s = time.monotonic()
         yield
         elapsed_s = time.monotonic() - started_s
-    finally:
-        os.kill(bench.broker.pid, signal.SIGCONT)
     assert elapsed_s < 8 * SILENT_TIMEOUT_S, "two calls"
 
 

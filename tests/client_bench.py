@@ -3,7 +3,6 @@
 Members of a group are polled in turn, on one thread, as each would be in its own process.
 """
 
-import gc
 import itertools
 import time
 import uuid
@@ -123,7 +122,6 @@ class Bench:
         for client in reversed(self._open):
             client.close(ANSWER_TIMEOUT_S)
         self._open.clear()
-        gc.collect()
 
 
 def until(condition: Callable[[], object], *members: Member) -> None:

@@ -4,9 +4,11 @@ of each model family, made once; daemons that do not outlive their test."""
 import contextlib
 import functools
 import itertools
+import os
 import re
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from daemons import DaemonProcess, Job
 from hypothesis import HealthCheck, settings
+from made_once import made_once, shared_folder
 from secured_broker import SecuredBroker
 from tickcast.broker import Broker
 from tickcast.errors import MissingExtraError
@@ -25,12 +28,36 @@ if TYPE_CHECKING:  # tensorflow takes seconds, for the tests that ask for it onl
 settings.register_profile("tickcast", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tickcast")
 
+# Several tests run side by side, each with processes of its own: more threads of each would only take turns. And what
+# Java's second compiler spends on a broker, no broker here lives long enough to earn back.
+ENVIRONMENT = {
+    "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for the broker carries its mark, so that `-m "not broker"` runs all that needs no Java."""
+# How long a test takes, roughly, in seconds; without a mark it is one of many.
+SLOW_S, BROKER_S, QUICK_S = 10.0, 1.0, 0.02
+
+
+def pytest_configure() -> None:
+    """What is set already stays as it is."""
+    os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Whatever asks for the broker carries its mark, so that `-m "not broker"` runs all that needs no Java.
+
+    Side by side, the files that take longest come first: else one would be left alone with the last of them.
+    """
+    seconds: Counter[Path] = Counter()
     for item in items:
         if {"broker", "secured_broker"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.broker)
+        marks = {mark.name for mark in item.iter_markers()}
+        seconds[item.path] += SLOW_S if "slow" in marks else BROKER_S if "broker" in marks else QUICK_S
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (-seconds[item.path], item.path))
 
 
 @pytest.fixture(scope="session")
@@ -74,13 +101,14 @@ def topic(broker: Broker, request: pytest.FixtureRequest) -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], Exported]":
     """`exported(family)` is a small Keras model of the family and its bundle, made when first asked for."""
-    folder = tmp_path_factory.mktemp("exported")
+    shared = shared_folder(tmp_path_factory)
 
     @functools.cache
     def make(family: str) -> "Exported":
         import exported
 
-        return exported.export(family, folder)
+        folder = made_once(shared / f"exported-{family}", lambda folder: exported.export(family, folder))
+        return exported.Exported(folder / f"{family}.keras", folder / family)
 
     return make
 

@@ -13,8 +13,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,13 +30,17 @@ from tickcast.clients import Partition, Record
 from tickcast.records import Forecast
 from tickcast.topic_reader import TopicReader
 
-# Far above what any step takes on an idle machine: reached only when it will never come.
-PATIENCE_S = 60.0
+# Far above what any step takes on a loaded machine: reached only when it will never come.
+PATIENCE_S = 120.0
+# Between two looks, and at most, after some seconds: who looks takes time from what is waited for.
 POLL_INTERVAL_S = 0.02
+POLL_INTERVAL_MAX_S = 0.1
+# Of what was waited so far.
+POLL_INTERVAL_SHARE = 0.05
 HTTP_TIMEOUT_S = 10.0
 
-# What two runs may differ in; forecasts are compared to a tolerance.
-CLOCKS = {"received_time_ns", "sent_time_ns", "path", "forecast"}
+# What two runs may differ in; forecasts are compared to a tolerance, and bands begin anew with a process.
+CLOCKS = {"received_time_ns", "sent_time_ns", "path", "forecast", "bands"}
 
 Source = tuple[Partition, int]
 
@@ -45,11 +49,23 @@ def wait_until(
     condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S, interval_s: float = POLL_INTERVAL_S
 ) -> None:
     """Return as soon as `condition` holds. Fails the test when it does not within `timeout_s`."""
-    deadline_s = time.monotonic() + timeout_s
+    started_s = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline_s:
+        waited_s = time.monotonic() - started_s
+        if waited_s > timeout_s:
             pytest.fail(f"not within {timeout_s:g} s: {what}")
-        time.sleep(interval_s)
+        time.sleep(max(interval_s, min(POLL_INTERVAL_MAX_S, POLL_INTERVAL_SHARE * waited_s)))
+
+
+@contextmanager
+def halted(pid: int) -> Iterator[None]:
+    """All threads of the process stand still meanwhile: the signal alone reaches them one by one."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: all(map(_is_halted, Path(f"/proc/{pid}/task").iterdir())), f"{pid} stands still")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 class DaemonProcess:
@@ -82,8 +98,8 @@ class DaemonProcess:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Every line of the log with this event, in order."""
-        whole = self.text().rpartition("\n")[0]
-        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        whole, named = self.text().rpartition("\n")[0], json.dumps(name)
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{") and named in line]
         return [line for line in lines if line["event"] == name]
 
     def wait_for_event(self, name: str) -> dict[str, Any]:
@@ -110,7 +126,8 @@ class DaemonProcess:
         """Labels -> value of each sample of a metric, as `/metrics` shows it."""
         status, text = self.get("/metrics")
         assert status == 200
-        found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        asked = "".join(f"{line}\n" for line in text.splitlines() if line.startswith(name))  # reading all takes 10 ms
+        found = [sample for family in text_string_to_metric_families(asked) for sample in family.samples]
         return {frozenset(each.labels.items()): each.value for each in found if each.name == name}
 
     def total(self, name: str) -> float:
@@ -167,8 +184,13 @@ class Job:
         """A reader of its topics, opened once; whoever makes the job closes it."""
         return TopicReader(configuration.load(self.config("reader"), {}).kafka)
 
-    def config(self, name: str = "daemon", **sections: Mapping[str, Any]) -> Path:
-        """The configuration file of the group's member `name`; `sections` are merged into it."""
+    def config(
+        self, name: str = "daemon", *, models: Sequence[Mapping[str, Any]] = (), **sections: Mapping[str, Any]
+    ) -> Path:
+        """The configuration file of the group's member `name`; `sections` are merged into it.
+
+        Without `models` the job's bundle answers every symbol.
+        """
         tree: dict[str, dict[str, Any]] = {
             "kafka": {
                 "bootstrap_servers": self.bootstrap_servers,
@@ -185,7 +207,8 @@ class Job:
         for section, changes in sections.items():
             tree.setdefault(section, {}).update(changes)
         path = self.files / f"{name}.toml"
-        path.write_text(toml(tree) + f"[[models]]\nbundle = {json.dumps(str(self.bundle))}\n")
+        entries = models or [{"bundle": str(self.bundle), "allow_untrained_symbols": True}]
+        path.write_text("\n".join([toml(tree), *(toml({"[models]": entry}) for entry in entries)]))
         return path
 
     def published(self) -> int:
@@ -219,7 +242,7 @@ class Job:
             found[records.source_of(record.headers)].append(records.decode(record.value))
         return dict(found)
 
-    def audit(self, **sections: Mapping[str, Any]) -> dict[str, Any]:
+    def audit(self, **sections: Any) -> dict[str, Any]:
         """What `tickcast audit --to end` says of all partitions together; `sections` as for `config`."""
         printed = io.StringIO()
         with redirect_stdout(printed), pytest.raises(SystemExit) as ended:
@@ -257,6 +280,14 @@ def toml(tree: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _but_clocks(forecast: Forecast) -> dict[str, Any]:
     return {name: getattr(forecast, name) for name in forecast.__struct_fields__ if name not in CLOCKS}
+
+
+def _is_halted(thread: Path) -> bool:
+    """Whether a thread of a process, by its folder below /proc, is stopped, or gone."""
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] in "TZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -27,9 +27,9 @@ SEED = 1  # of the first weights, and the version
 
 
 class Exported(NamedTuple):
-    """A model and its bundle."""
+    """A model as `tickcast train` saves it, and its bundle."""
 
-    model: keras.Model
+    trained: Path
     bundle: Path
 
 
@@ -37,7 +37,9 @@ def export(family: str, folder: Path, rules: WindowRules = RULES, seed: int = SE
     """The model of `family` in `folder`, with its first weights: what is compared is the arithmetic, not its worth."""
     rows = _rows(rules)
     keras.utils.set_random_seed(seed)
-    features = TickFeatures().adapt(rows.pairs(np.arange(len(rows))))
+    pairs = rows.pairs(np.arange(len(rows)))
+    features = TickFeatures().adapt(pairs)
+    quantiles = np.quantile(pairs[:, 1], np.linspace(0, 1, 21), axis=0).T.tolist()
     model = families.build(family, rules.window, features, len(HORIZONS), SCALE, SMALL)
     card = ModelCard(
         name=family,
@@ -47,14 +49,16 @@ def export(family: str, folder: Path, rules: WindowRules = RULES, seed: int = SE
         rules=rules,
         horizons=HORIZONS,
         target_scale=float(np.sqrt(np.square(SCALE).mean())),
+        reference_quantiles=dict(zip(rows.columns, map(tuple, quantiles), strict=True)),
     )
     ends = rows.ends(rules.window, max(HORIZONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Keras converting its variables for numpy 2
         runs = validation_runs.chosen(rows, ends, rules.window)
-        model_card.save(model, card, rows.windows(ends[::20], rules.window), folder / f"{family}.keras", runs)
-        written = bundle_writer.write(draft_trained(folder / f"{family}.keras"), folder / family)
-    return Exported(model, written.folder)
+        trained = folder / f"{family}.keras"
+        model_card.save(model, card, rows.windows(ends[::20], rules.window), trained, runs)
+        written = bundle_writer.write(draft_trained(trained), folder / family)
+    return Exported(trained, written.folder)
 
 
 def _rows(rules: WindowRules) -> Rows:

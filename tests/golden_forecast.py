@@ -1,10 +1,12 @@
-"""The forecast that the files in `golden/` hold, one in each output format, as it was written when the format was new.
+"""The forecasts that the files in `golden/` hold, one in each output format, as they were written when it was new.
 
-`forecast-v1.avsc` is the schema that the Avro one was written by; Protobuf needs none, its fields have numbers.
+`*.avsc` are the schemas that the Avro ones were written by; Protobuf needs none, its fields have numbers. What is added
+to a forecast gets files of its own: those that are there stay as they are.
 """
 
 from pathlib import Path
 
+import msgspec
 from tickcast import records
 
 FOLDER = Path(__file__).parent / "golden"
@@ -15,6 +17,9 @@ FILES = {
     "protobuf": FOLDER / "forecast-v1.pb",
 }
 AVRO_SCHEMA = FOLDER / "forecast-v1.avsc"
+# With bands.
+BANDED_FILES = {name: path.with_stem("forecast-v1-bands") for name, path in FILES.items()}
+BANDED_AVRO_SCHEMA = AVRO_SCHEMA.with_stem("forecast-v1-bands")
 
 FORECAST = records.Forecast(
     v=1,
@@ -35,3 +40,4 @@ FORECAST = records.Forecast(
     path="finish",
     flags=(),
 )
+BANDED = msgspec.structs.replace(FORECAST, bands=records.Bands(0.9, [0.5, 0.75]))

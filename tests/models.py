@@ -1,5 +1,6 @@
 """Small trained models of every family, and raw ticks to ask them about."""
 
+import functools
 from pathlib import Path
 
 import keras
@@ -55,8 +56,9 @@ def card(family: str, settings: FamilySettings = SMALL) -> ModelCard:
     )
 
 
+@functools.cache
 def draft(family: str) -> Bundle:
-    """The bundle of `trained`, uncertified and unwritten."""
+    """The bundle of `trained`, uncertified and unwritten; made once, for nobody changes it."""
     model = trained(family)
     windows = {"real": ticks(20), **extremes.book_windows(WINDOW + 1)}
     golden = certificate.golden(windows, certificate.keras_reference(model))

@@ -1,24 +1,30 @@
 """A whole pipeline over the in-memory Kafka and the toy engine."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from manual_clock import ManualClock
 from memory_client import MemoryClient, MemoryReader
-from tickcast import codec
+from tickcast import model
 from tickcast.assembly import Assembly
 from tickcast.board import Board
 from tickcast.board_reader import BoardReader
 from tickcast.config import Config
-from tickcast.model import Model
+from tickcast.model import Model, Models
 from tickcast.takeovers import FenceOwner
 from tickcast.tape import Tape
 from toy_carried import ToyCarried
 from toy_engine import ToyEngine
 
 
-def model_of(config: Config, engine: ToyEngine, carried: ToyCarried | None = None) -> Model:
-    """What a reload would have loaded."""
-    return Model(engine, carried, codec.decoder(config.input, engine.bundle.manifest.record_columns), ())  # type: ignore[arg-type]
+def model_of(engine: ToyEngine, carried: ToyCarried | None = None) -> Model:
+    """What a reload would have loaded for one entry of the configuration."""
+    return Model(engine, carried, ())  # type: ignore[arg-type]
+
+
+def models_of(config: Config, engine: ToyEngine, carried: ToyCarried | None = None) -> Models:
+    """What a reload would have loaded where there is one entry."""
+    return model.together(config, [model_of(engine, carried)])
 
 
 def config_with(**sections: Any) -> Config:
@@ -48,11 +54,14 @@ class Line:
         self,
         config: Config,
         client: MemoryClient,
-        engine: ToyEngine,
+        engine: ToyEngine | Sequence[Model],
         carried: ToyCarried | None = None,
         fence: FenceOwner | None = None,
     ) -> None:
-        """Without `fence`, former owners are fenced at once, and noted in `fenced`."""
+        """`engine` is of the configuration's one entry, or there is a model for each of several.
+
+        Without `fence`, former owners are fenced at once, and noted in `fenced`.
+        """
         self.clock = ManualClock()
         self.config = config
         self.client = client
@@ -61,9 +70,10 @@ class Line:
         self.fenced: list[str] = []
         self.readers: list[MemoryReader] = []
         self._read_at_once = config.kafka.poll_records_max  # whatever the machine: tests choose it
+        models = [model_of(engine, carried)] if isinstance(engine, ToyEngine) else engine
         self.assembly = Assembly(
             config,
-            model_of(config, engine, carried),
+            model.together(config, models),
             client,
             self.board,
             self.tape,

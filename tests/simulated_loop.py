@@ -147,3 +147,8 @@ class SimulatedLoop:
             board.counter("tickcast_forecasts_scored_total", horizon=label).add(ticks)
             board.counter("tickcast_persistence_squared_error_total", horizon=label).add(ticks * 0.1 * horizon)
             board.counter("tickcast_forecast_squared_error_total", horizon=label).add(ticks * 0.1 * horizon * 0.8)
+            typical = ticks * (0.1 * horizon) ** 0.5
+            for side, share in (("above", 0.30), ("below", 0.28)):
+                board.counter("tickcast_forecast_absolute_error_total", horizon=label, side=side).add(typical * share)
+        for column, kind, index in (("bid", "price", 4.1), ("bid_size", "input", 0.07), ("ask_size", "input", 0.31)):
+            board.gauge("tickcast_feature_drift_psi", model="simulated-additive", column=column, kind=kind).set(index)

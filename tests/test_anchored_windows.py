@@ -4,6 +4,7 @@ import itertools
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 from tickcast.anchored_windows import AnchoredWindows
 from tickcast.manifest import WindowRules
 from tickcast.windows import Row, SymbolWindow, Tick
@@ -68,7 +69,7 @@ def _log(given_steps: list[Step]) -> list[Tick]:
     return log
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(steps, rules, st.integers(3, 20), st.integers(1, 25), st.integers(1, 3))
 def test_a_rebuild_from_any_allowed_start_has_the_same_states(given_steps, given_rules, reach, interval, symbols_max):
     log = _log(given_steps)

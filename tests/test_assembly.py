@@ -6,6 +6,7 @@ import pytest
 from memory_client import MemoryClient, MemoryCluster
 from pipelines import Line, config_with, model_of
 from test_pipeline import COLUMNS, INPUT
+from tickcast import model
 from tickcast.board_reader import BoardReader
 from tickcast.manifest import WindowRules
 from tickcast.parity import PathParity
@@ -30,7 +31,8 @@ def certified(line: Line) -> dict[tuple[str, ...], float]:
 def test_the_largest_error_of_each_path_is_shown_and_goes_with_its_bundle(line: Line) -> None:
     def swap(*errors: tuple[str, float]) -> None:
         parity = [PathParity(path, 1, 9, error, error, 1e-3) for path, error in errors]  # type: ignore[arg-type]
-        line.assembly.swap(model_of(line.config, ToyEngine(RULES, COLUMNS))._replace(parity=parity))
+        certified = model_of(ToyEngine(RULES, COLUMNS))._replace(parity=parity)
+        line.assembly.swap(model.together(line.config, [certified]))
 
     line.turn()
     assert certified(line) == {}
@@ -41,6 +43,6 @@ def test_the_largest_error_of_each_path_is_shown_and_goes_with_its_bundle(line: 
 
 
 def test_the_tolerance_of_the_bundle_that_answers_is_shown(line: Line) -> None:
-    tolerance = line.assembly.model.manifest.certificate.tolerance
+    tolerance = line.assembly.models.manifests[0].certificate.tolerance
     assert tolerance > 0
     assert line.value("tickcast_certificate_tolerance_ratio") == tolerance

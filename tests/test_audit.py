@@ -38,7 +38,7 @@ def _dead_letter(offset: int, error: type[InvalidRecord] | type[NonFiniteForecas
 def _account(forecasts: list[Record], dead_letters: list[Record], first: int = 0) -> audit.Account:
     ticks = [_tick(offset) for offset in range(10)]
     held = {INPUT: OffsetRange(first, 10)}
-    return audit.audit(config_with(), MANIFEST, held, ticks, forecasts, dead_letters)[INPUT]
+    return audit.audit(config_with(), [MANIFEST], held, ticks, forecasts, dead_letters)[INPUT]
 
 
 def test_every_tick_answered_once_adds_up():
@@ -87,7 +87,7 @@ def test_it_says_where_something_is_wrong():
 
 def test_offsets_without_a_tick_break_no_range():
     ticks = [_tick(offset) for offset in range(10) if offset != LATE]
-    account = audit.audit(config_with(), MANIFEST, {INPUT: OffsetRange(0, 10)}, ticks, [], [])[INPUT]
+    account = audit.audit(config_with(), [MANIFEST], {INPUT: OffsetRange(0, 10)}, ticks, [], [])[INPUT]
     assert account.where == {"missing": [(3, 9)]}
 
 

@@ -41,8 +41,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_made(arguments, messa
 @pytest.mark.slow
 def test_a_bundle_is_measured_on_every_path_against_plain_runs_and_keras(exported, tmp_path, capsys):
     made, out = exported("additive"), tmp_path / "report.json"
-    model = made.bundle.with_name("additive.keras")
-    assert _bench("--bundle", str(made.bundle), "--model", str(model), "--json", str(out), *QUICK) == 0
+    assert _bench("--bundle", str(made.bundle), "--model", str(made.trained), "--json", str(out), *QUICK) == 0
     report = json.loads(out.read_text())
     assert set(report) == {"bench", "machine", "warning", "load", "subjects"}
     assert {"cores", "cpu", "load_1m", "onnxruntime", "python"} <= set(report["machine"])

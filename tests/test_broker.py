@@ -105,7 +105,7 @@ def test_given_data_folder_survives_a_restart(tmp_path: Path) -> None:
         consumer.close()
 
 
-def test_killed_and_started_again_it_has_its_port_and_its_records() -> None:
+def test_killed_and_started_again_it_has_its_port_and_its_records_and_at_its_end_nothing_is_left() -> None:
     with Broker() as broker:
         address = broker.bootstrap_servers
         broker.create_topic("kept")
@@ -116,8 +116,11 @@ def test_killed_and_started_again_it_has_its_port_and_its_records() -> None:
         broker.start()
         assert broker.bootstrap_servers == address
         assert produce(broker, "kept", b"two") == 1
-        folder = broker.log_path.parent
+        folder, pid = broker.log_path.parent, broker.pid
+        assert folder.exists()
     assert not folder.exists()
+    assert not psutil.pid_exists(pid)
+    broker.stop()  # harmless
 
 
 def test_a_further_listener_sends_clients_where_it_was_told_to() -> None:
@@ -162,17 +165,6 @@ def test_broker_and_its_folder_go_with_a_killed_parent() -> None:
         os.close(cleaning)
         parent.stdin.close()
         parent.stdout.close()
-
-
-def test_stop_removes_the_temporary_folder() -> None:
-    broker = Broker()
-    broker.start()
-    folder, pid = broker.log_path.parent, broker.pid
-    assert folder.exists()
-    broker.stop()
-    assert not folder.exists()
-    assert not psutil.pid_exists(pid)
-    broker.stop()  # harmless
 
 
 def test_check_tells_when_kafka_has_ended_by_itself() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from memory_client import MemoryClient, MemoryCluster
 from pipelines import Line, config_with
 from test_pipeline import COLUMNS, INPUT, _cluster, _comparable, _forecasts, _whole
+from thorough import examples
 from tickcast import records
 from tickcast.commit_note import parse
 from tickcast.manifest import WindowRules
@@ -52,7 +53,7 @@ def _answers(line: Line, cluster: MemoryCluster) -> dict[int, records.Forecast]:
     return {offset: _comparable(forecast) for offset, forecast in found.items()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(steps, rules, st.integers(1, 40), st.integers(4, 30), st.integers(1, 25), st.booleans(), st.integers(1, 9))
 def test_any_commit_and_any_batch_size_give_the_same_forecasts(
     given_steps, given_rules, records_max, reach, interval, folds, other_max

@@ -10,15 +10,15 @@ from chaos import plans, scenarios
 from chaos.cluster import proxied_broker
 from chaos.course import Course, Site, Variant
 from chaos.plans import Strike
-from tickcast.clients import CLIENTS
 from tickcast.errors import MissingExtraError
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
-DELIVERIES = ("at_least_once", "exactly_once")
+# Either client and either delivery; the other two, and all scenarios with all four, in `make chaos`.
+KILLED = (("kafka-python", "exactly_once"), ("confluent-kafka", "at_least_once"))
 WINDOW = 16  # of the bundles that tests export
 RATE = 600.0  # ticks a second
-SESSION_S = 2.0
+SESSION_S = 4.0  # longer than a daemon that is short of processor time keeps silent
 SETTINGS = {"group.min.session.timeout.ms": "1000"}  # 6 s by default
 # How often a stage is reached before it is struck: within a second or two.
 COUNTS = {"decode": 300, "produced": 3, "transaction": 300, "commit": 4, "committed": 3, "recovery": 200}
@@ -46,8 +46,7 @@ def check(site: Site, variant: Variant, name: str, action: Callable[[Course], No
     return course
 
 
-@pytest.mark.parametrize("delivery", DELIVERIES)
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(("client", "delivery"), KILLED)
 def test_killed_inside_each_stage_it_goes_on_as_if_nothing_had_been(site, client, delivery):
     strikes = [Strike(stage, COUNTS[stage], 0.0) for stage in plans.stages(delivery)]
     course = check(site, Variant(client, delivery, 0), "kills", lambda course: scenarios.killed(course, strikes))

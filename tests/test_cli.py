@@ -115,7 +115,7 @@ def test_an_error_of_nobody_s_keeps_its_traceback(monkeypatch):
         cli.main(["version"])
 
 
-@pytest.mark.parametrize(("name", "library", "extra"), [("train", "keras", "export"), ("export", "tf2onnx", "export")])
+@pytest.mark.parametrize(("name", "library", "extra"), [("train", "keras", "export"), ("export", "keras", "export")])
 def test_a_command_whose_extra_is_not_installed_says_what_to_install(name, library, extra):
     code = f"import sys; sys.modules[{library!r}] = None; from tickcast.cli import main; main([{name!r}, '--help'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)

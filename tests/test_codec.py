@@ -11,6 +11,7 @@ import pytest
 from chaos import decode_coverage, fuzz, fuzz_inputs, slow_decode
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 from tickcast import codec, codec_json
 from tickcast.clients import Partition, Record
 from tickcast.config import InputConfig
@@ -110,7 +111,7 @@ def test_any_json_reads_as_the_specification_says(mapping, key, timestamp_ms, tr
     _agree(mapping, fuzz_inputs.Input(key, timestamp_ms, msgspec.json.encode(tree)))
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(MAPPINGS, KEYS, TIMES_MS, st.data())
 def test_any_value_in_any_mapped_field_reads_as_the_specification_says(mapping, key, timestamp_ms, data):
     tree = msgspec.json.decode(msgspec.json.encode(data.draw(st.sampled_from(mapping.seeds))))

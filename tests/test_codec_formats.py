@@ -22,6 +22,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 from tickcast import avro_compiler, codec
 from tickcast.avro_schema import AvroSchema
 from tickcast.config import InputConfig
@@ -478,7 +479,7 @@ def outcome(name: str, value: bytes, mapping: dict[str, Any]) -> Tick | type[Bad
 
 @pytest.mark.parametrize("name", codec.DECODERS)
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_no_bytes_raise_anything_but_bad_record(name, data):
     whole = FORMS[name].encode(data.draw(st.sampled_from([FIELDS, check_codec.NESTED, {**FIELDS, "more": [1.0, 2.0]}])))
     head = 6 if FORMS[name].is_framed else 0
@@ -494,7 +495,7 @@ def test_no_bytes_raise_anything_but_bad_record(name, data):
 
 @pytest.mark.parametrize("name", ["msgpack", "avro", "protobuf"])
 @given(trees, st.sampled_from(MAPPINGS))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_the_same_record_is_the_same_tick_as_in_json(name, tree, mapping):
     """But for numbers that JSON has not: there null stands for them."""
 
@@ -570,7 +571,7 @@ def _named(kind: Any, name: str, leaves: list[str], path: str) -> Any:
 
 
 @given(st.lists(TYPES, min_size=1, max_size=6), st.integers(0, 2**32), st.data())
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_the_walk_takes_what_fastavro_takes_of_any_schema_and_any_bytes(types, seed, data):
     leaves: list[str] = []
     fields = [

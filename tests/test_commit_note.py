@@ -33,16 +33,40 @@ def test_what_is_no_note_of_this_version_is_not_read(text):
 
 def test_the_hash_differs_with_everything_windows_are_a_function_of():
     manifest = manifest_with(columns=("bid", "ask"), rules=WindowRules(window=4))
-    base = rules_hash(config_with(), manifest)
+    base = rules_hash(config_with(), [manifest])
     others = [
-        rules_hash(config_with(models=[{"bundle": "bundle", "symbols": ["A*"]}]), manifest),
-        rules_hash(config_with(), manifest_with(columns=("bid", "ask"), rules=WindowRules(window=5))),
-        rules_hash(config_with(), manifest_with(columns=("bid", "ask"), rules=WindowRules(window=4, max_gap_s=1.0))),
-        rules_hash(config_with(), manifest_with(columns=("bid", "mid"), rules=WindowRules(window=4))),
-        rules_hash(config_with(recovery={"replay_records_max": 101}), manifest),
-        rules_hash(config_with(recovery={"max_symbols": 11}), manifest),
-        rules_hash(config_with(input={"columns": {"bid": "b"}}), manifest),
-        rules_hash(config_with(input={"record_bytes_max": 100}), manifest),
+        rules_hash(config_with(models=[{"bundle": "bundle", "symbols": ["A*"]}]), [manifest]),
+        rules_hash(config_with(), [manifest_with(columns=("bid", "ask"), rules=WindowRules(window=5))]),
+        rules_hash(config_with(), [manifest_with(columns=("bid", "ask"), rules=WindowRules(window=4, max_gap_s=1.0))]),
+        rules_hash(config_with(), [manifest_with(columns=("bid", "mid"), rules=WindowRules(window=4))]),
+        rules_hash(config_with(recovery={"replay_records_max": 101}), [manifest]),
+        rules_hash(config_with(recovery={"max_symbols": 11}), [manifest]),
+        rules_hash(config_with(input={"columns": {"bid": "b"}}), [manifest]),
+        rules_hash(config_with(input={"record_bytes_max": 100}), [manifest]),
     ]
-    assert base == rules_hash(config_with(kafka={"group_id": "other"}), manifest)
+    assert base == rules_hash(config_with(kafka={"group_id": "other"}), [manifest])
     assert len({base, *others}) == 1 + len(others)
+
+
+def test_of_several_bundles_the_hash_is_over_all_and_their_order():
+    """Which is whose: the first entry that matches counts."""
+    entries = [{"bundle": "a", "symbols": ["A*"]}, {"bundle": "b", "symbols": ["B*"]}]
+    manifests = [manifest_with(rules=WindowRules(window=4)), manifest_with(rules=WindowRules(window=5))]
+    found = [
+        rules_hash(config_with(models=entries), manifests),
+        rules_hash(config_with(models=entries), manifests[::-1]),
+        rules_hash(config_with(models=entries[::-1]), manifests),
+        rules_hash(config_with(models=entries[::-1]), manifests[::-1]),
+        rules_hash(config_with(models=entries[:1]), manifests[:1]),
+    ]
+    assert len(set(found)) == len(found)
+
+
+def test_what_a_bundle_was_trained_for_counts_where_it_decides_whose_ticks_make_windows():
+    trained, other = manifest_with(symbols=("A", "B")), manifest_with(symbols=("A",))
+    allowed = config_with(models=[{"bundle": "bundle", "allow_untrained_symbols": True}])
+    assert rules_hash(config_with(), [trained]) != rules_hash(config_with(), [other])
+    assert rules_hash(config_with(), [trained]) == rules_hash(config_with(), [manifest_with(symbols=("B", "A"))])
+    assert (
+        rules_hash(allowed, [trained]) == rules_hash(allowed, [other]) == rules_hash(config_with(), [manifest_with()])
+    )

@@ -66,7 +66,8 @@ def test_an_unknown_setting_is_refused_with_those_there_are_and_a_missing_one_is
     text = str(caught.value)
     assert "kafka.grup_id: no such setting; allowed: batch_bytes_max, bootstrap_servers" in text
     assert "kafka.group_id: required and not given" in text
-    assert "models.0.symbol: no such setting; allowed: bundle, symbols" in text
+    allowed = "allow_untrained_symbols, bundle, shadow, shadow_topic, symbols"
+    assert f"models.0.symbol: no such setting; allowed: {allowed}" in text
 
 
 def test_a_misspelled_setting_of_a_model_is_told_and_not_that_there_is_no_model(file):

@@ -15,6 +15,7 @@ from feeds import Feed, Message
 from numpy.typing import NDArray
 from tickcast.clients import Record
 from tickcast.tick_columns import BOOK_COLUMNS
+from tickcast_export import model_card
 
 PARTITIONS = 2
 SYMBOLS = 4
@@ -27,8 +28,8 @@ TOLERANCE = 1e-5
 def test_every_forecast_is_keras_own(
     family: str, exported, job: Callable[..., Job], start_daemon: Callable[..., DaemonProcess]
 ) -> None:
-    model, bundle = exported(family)
-    work = job(bundle, PARTITIONS)
+    made = exported(family)
+    work = job(made.bundle, PARTITIONS)
     daemon = start_daemon(work.config(kafka={"commit_interval_ms": 20}))
     messages = feeds.ticks(BURST + SINGLES + BURST, SYMBOLS, seed=2, silence_every=150)
     with Feed(work.bootstrap_servers, work.input_topic, PARTITIONS) as feed:
@@ -41,7 +42,7 @@ def test_every_forecast_is_keras_own(
         feed.flush()
         work.wait_done()
     assert daemon.stop() == 0
-    wanted = keras_answers(model, work.records(work.input_topic))
+    wanted = keras_answers(model_card.load(made.trained)[0], work.records(work.input_topic))
     found = work.forecasts()
     assert found.keys() == wanted.keys()
     scale = work.target_scale

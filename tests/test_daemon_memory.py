@@ -1,4 +1,4 @@
-"""A million ticks through a daemon: its memory stays where it was after the first ones."""
+"""A million ticks through a daemon, or a good part of them: its memory stays where it was after the first ones."""
 
 import subprocess
 import sys
@@ -7,12 +7,13 @@ from collections.abc import Callable
 import psutil
 import pytest
 from daemons import DaemonProcess, Job, wait_until
+from thorough import THOROUGH
 
 PARTITIONS = 2
 SYMBOLS = 1_000
-TICKS = 1_000_000
-WARM_TICKS = 200_000
-GROWTH_MAX_BYTES = 10_000_000
+TICKS, WARM_TICKS = (1_000_000, 200_000) if THOROUGH else (300_000, 100_000)
+# A leak would grow with the ticks; what a process breathes in and out, about 5 MB, does not.
+GROWTH_MAX_BYTES = 10_000_000 if THOROUGH else 6_000_000
 TIMEOUT_S = 600
 LOOK_INTERVAL_S = 0.5  # a scrape takes time from the daemon
 PROCESSED = "tickcast_ticks_processed_total"
@@ -33,7 +34,7 @@ producer.close()
 
 @pytest.mark.slow
 @pytest.mark.timeout(TIMEOUT_S)
-def test_memory_at_the_end_of_a_million_ticks_is_that_after_the_first_200_000(
+def test_memory_at_the_end_of_all_ticks_is_that_after_the_first(
     exported, job: Callable[..., Job], start_daemon: Callable[..., DaemonProcess]
 ) -> None:
     work = job(exported("stacked").bundle, PARTITIONS)

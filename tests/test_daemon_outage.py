@@ -1,12 +1,10 @@
 """The cluster says nothing for a while: the daemon waits, and no tick is lost for it."""
 
-import os
-import signal
 from collections.abc import Callable
 from itertools import islice
 
 import feeds
-from daemons import DaemonProcess, Job, wait_until
+from daemons import DaemonProcess, Job, halted, wait_until
 from feeds import Feed
 from tickcast.broker import Broker
 
@@ -26,12 +24,9 @@ def test_a_cluster_that_is_silent_for_longer_than_a_session_costs_no_tick(
     with Feed(work.bootstrap_servers, work.input_topic, PARTITIONS) as feed:
         feed.send(islice(stream, PART))
         work.wait_published(PART // 4)
-        os.kill(broker.pid, signal.SIGSTOP)
-        try:
+        with halted(broker.pid):
             wait_until(lambda: len(daemon.events("end offsets not known")) >= WARNINGS, "the daemon notices")
             assert daemon.get("/livez")[0] == 200
-        finally:
-            os.kill(broker.pid, signal.SIGCONT)
         feed.send(stream)
         feed.flush()
         work.wait_done()

@@ -4,6 +4,7 @@ Each daemon is started on a group that somebody else has committed for. What it 
 the topic as it then is answers from there on.
 """
 
+import functools
 import itertools
 import os
 import signal
@@ -27,8 +28,8 @@ from tickcast.kafka_python_settings import opened
 
 TICKS = 3_000
 COMMITTED = 2_000
-# More than either client fetches ahead.
-MANY_TICKS = 60_000
+# More than a client fetches ahead.
+MANY_TICKS = {"kafka-python": 10_000, "confluent-kafka": 60_000}
 OTHER_RULES = CommitNote(COMMITTED - 10, 9, "0" * 16, "").text()
 # A topic that is compacted within a moment of being written: every segment but the last.
 COMPACTED = {
@@ -68,8 +69,9 @@ def send(job: Job, ticks: Sequence[feeds.Message]) -> None:
         feed.flush()
 
 
-def stream(count: int = TICKS) -> list[feeds.Message]:
-    return list(feeds.ticks(count, seed=5))
+@functools.cache
+def stream(count: int = TICKS) -> Sequence[feeds.Message]:
+    return tuple(feeds.ticks(count, seed=5))
 
 
 def taken_up(daemon: DaemonProcess) -> tuple[str, int, int]:
@@ -166,8 +168,8 @@ def test_records_deleted_while_they_are_read_back_have_it_begin_again_where_the_
     bundle: Path, job: Callable[..., Job], start_daemon: Callable[..., DaemonProcess], client: str
 ) -> None:
     disturbed = job(bundle)
-    messages = stream(MANY_TICKS)
-    committed, kept_from = MANY_TICKS - 200, MANY_TICKS - 2_000
+    messages = stream(MANY_TICKS[client])
+    committed, kept_from = len(messages) - 200, len(messages) - 2_000
     send(disturbed, messages)
     commit(disturbed, committed)
     daemon = start_daemon(disturbed.config(kafka={"client": client}), {FAULT_VARIABLE: "recovery:200:stop"})
@@ -258,14 +260,14 @@ def _poke(job: Job) -> int:
 def test_a_broker_that_is_away_during_a_rebuild_is_waited_for(
     bundle: Path, tmp_path: Path, start_daemon: Callable[..., DaemonProcess]
 ) -> None:
-    files = tmp_path / "files"
+    files, messages = tmp_path / "files", stream(MANY_TICKS["confluent-kafka"])
     files.mkdir()
     with Broker(data=tmp_path / "data") as broker:
         for topic in ("ticks", "forecasts", "dead-letters"):
             broker.create_topic(topic)
         job = Job(broker.bootstrap_servers, "ticks", "forecasts", "dead-letters", bundle, files)
-        send(job, stream(MANY_TICKS))
-        commit(job, MANY_TICKS - 100)
+        send(job, messages)
+        commit(job, len(messages) - 100)
         patient = {"client": "confluent-kafka", "session_timeout_ms": 60_000}  # or the group gives the partition away
         daemon = start_daemon(job.config(kafka=patient), {FAULT_VARIABLE: "recovery:200:stop"})
         daemon.wait_for_event("fault point reached")
@@ -278,5 +280,5 @@ def test_a_broker_that_is_away_during_a_rebuild_is_waited_for(
         with job.reader:
             job.wait_done()
             assert len(job.forecasts()) == 200
-        assert daemon.total("tickcast_ticks_replayed_total") == MANY_TICKS - 100
+        assert daemon.total("tickcast_ticks_replayed_total") == len(messages) - 100
         assert daemon.stop() == 0

@@ -9,7 +9,7 @@ import codec_formats
 import fastavro
 import msgspec
 import pytest
-from golden_forecast import AVRO_SCHEMA, FILES, FORECAST
+from golden_forecast import AVRO_SCHEMA, BANDED, BANDED_AVRO_SCHEMA, BANDED_FILES, FILES, FORECAST
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ from tickcast.avro_schema import AvroSchema
 from tickcast.errors import ConfigurationError, MissingExtraError, RegistryError
 from tickcast.gaps import Remark
 from tickcast.known_schemas import framed
-from tickcast.records import BundleName, Forecast
+from tickcast.records import Bands, BundleName, Forecast
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 INT32 = st.integers(-(2**31), 2**31 - 1)
@@ -45,7 +45,12 @@ FORECASTS = st.builds(
     bundle=st.builds(BundleName, TEXT, TEXT, TEXT),
     path=st.sampled_from(["finish", "window", "carried"]),
     flags=st.lists(TEXT, max_size=3).map(tuple),
+    bands=st.none() | st.builds(Bands, DOUBLE, st.lists(DOUBLE, max_size=12)),
 )
+# A forecast, its files, and in Avro the schema that it was written by.
+GOLDEN = {"first": (FORECAST, FILES, AVRO_SCHEMA), "bands": (BANDED, BANDED_FILES, BANDED_AVRO_SCHEMA)}
+# Optional fields that came later: in Avro each is one byte where there is nothing to tell.
+ADDED = {"first": 1, "bands": 0}
 
 
 def config_of(name: str, **sections):
@@ -61,28 +66,40 @@ def server():
 # -- golden files
 
 
+@pytest.mark.parametrize("golden", GOLDEN)
 @pytest.mark.parametrize("name", forecast_formats.FORMATS)
-def test_a_forecast_is_encoded_as_the_golden_file_says(name):
+def test_a_forecast_is_encoded_as_the_golden_file_says(name, golden):
     """A change of the bytes alone is one, too: readers of a format may have less than all of it."""
-    written, golden = forecast_formats.encoder(config_of(name))(FORECAST), FILES[name].read_bytes()
+    forecast, files, _ = GOLDEN[golden]
+    written, kept = forecast_formats.encoder(config_of(name))(forecast), files[name].read_bytes()
     if name == "json":
-        assert json.loads(written) == json.loads(golden)
+        assert json.loads(written) == json.loads(kept)
     else:
-        assert written == golden
+        assert written == kept + bytes(ADDED[golden] if name == "avro" else 0)
 
 
+@pytest.mark.parametrize("golden", GOLDEN)
 @pytest.mark.parametrize("name", ["json", "msgpack", "protobuf"])
-def test_a_golden_record_of_version_1_still_decodes(name):
-    assert forecast_formats.decoder(config_of(name))(FILES[name].read_bytes()) == FORECAST
+def test_a_golden_record_of_version_1_still_decodes(name, golden):
+    forecast, files, _ = GOLDEN[golden]
+    assert forecast_formats.decoder(config_of(name))(files[name].read_bytes()) == forecast
 
 
-def test_a_golden_avro_record_still_decodes_by_its_schema_and_that_of_now():
-    writer, reader = AvroSchema(AVRO_SCHEMA.read_text()), AvroSchema(forecast_schema.text("avro"))
-    assert forecast_avro.read(writer, reader, 0, Forecast, FILES["avro"].read_bytes()) == FORECAST
+@pytest.mark.parametrize("golden", GOLDEN)
+def test_a_golden_avro_record_still_decodes_by_its_schema_and_that_of_now(golden):
+    forecast, files, schema = GOLDEN[golden]
+    writer, reader = AvroSchema(schema.read_text()), AvroSchema(forecast_schema.text("avro"))
+    assert forecast_avro.read(writer, reader, 0, Forecast, files["avro"].read_bytes()) == forecast
 
 
-def test_fields_of_the_avro_schema_are_only_added_and_have_defaults():
-    before, now = (json.loads(text)["fields"] for text in (AVRO_SCHEMA.read_text(), forecast_schema.text("avro")))
+@pytest.mark.parametrize("name", ["json", "msgpack"])
+def test_a_forecast_without_bands_does_not_speak_of_them(name):
+    assert b"bands" not in forecast_formats.encoder(config_of(name))(FORECAST)
+
+
+@pytest.mark.parametrize("schema", [AVRO_SCHEMA, BANDED_AVRO_SCHEMA], ids=GOLDEN)
+def test_fields_of_the_avro_schema_are_only_added_and_have_defaults(schema):
+    before, now = (json.loads(text)["fields"] for text in (schema.read_text(), forecast_schema.text("avro")))
     assert [field["name"] for field in now][: len(before)] == [field["name"] for field in before]
     for old, new in zip(before, now, strict=False):
         assert {**old, "doc": ""} == {**new, "doc": ""}
@@ -114,9 +131,9 @@ def test_the_protobuf_fields_are_those_of_the_file_that_users_get(tmp_path: Path
 def test_what_is_written_reads_back_the_same_to_the_last_bit(name, forecast):
     config = config_of(name)
     written = forecast_formats.encoder(config)(forecast)
-    if name == "json" and any(
-        abs(value) == float("inf") for value in [*forecast.forecast, forecast.reference_mid or 0]
-    ):
+    banded = [forecast.bands.level, *forecast.bands.half_widths] if forecast.bands else []
+    values = [*forecast.forecast, forecast.reference_mid or 0, *banded]
+    if name == "json" and any(abs(value) == float("inf") for value in values):
         return  # JSON has none; what is published is finite
     read = forecast_formats.decoder(config)(written)
     assert read == forecast
@@ -152,7 +169,7 @@ def test_a_forecast_names_its_schema_which_is_registered_under_the_topic(server,
     written = forecast_formats.encoder(config)(FORECAST)
     (number,) = server.subject("forecasts-value")
     assert server.text(number) == forecast_schema.text(name)
-    assert written == framed(number) + head + FILES[name].read_bytes()
+    assert written == framed(number) + head + FILES[name].read_bytes() + bytes(ADDED["first"] if name == "avro" else 0)
     assert forecast_formats.decoder(config)(written) == FORECAST
     with pytest.raises(msgspec.DecodeError):
         forecast_formats.decoder(config)(FILES[name].read_bytes())

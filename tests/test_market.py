@@ -227,7 +227,7 @@ def _audit(cluster: MemoryCluster, line: Line, rules: WindowRules, market: dict[
     manifest = ToyEngine(rules, (*COLUMNS, "seconds_since_previous")).bundle.manifest
     return audit.audit(
         config_with(input={**market, "halted_path": "halted"}),
-        manifest,
+        [manifest],
         {INPUT: OffsetRange(0, cluster.end(INPUT))},
         cluster.topics[INPUT],
         outputs.topics[Partition("forecasts", 0)],

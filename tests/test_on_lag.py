@@ -13,6 +13,7 @@ from memory_client import MemoryClient, MemoryCluster
 from numpy.typing import NDArray
 from pipelines import Line, config_with
 from pydantic import ValidationError
+from thorough import examples
 from tickcast import audit, records
 from tickcast.clients import Headers, OffsetRange, Partition, Record
 from tickcast.config import Config
@@ -154,7 +155,7 @@ def _audited(
     manifest = ToyEngine(given_rules, COLUMNS).bundle.manifest
     held = {INPUT: OffsetRange(first, len(ticks))}
     forecasts, letters = outputs.topics[Partition("forecasts", 0)], outputs.topics[Partition("dead-letters", 0)]
-    return audit.audit(config, manifest, held, ticks, forecasts, letters)[INPUT]
+    return audit.audit(config, [manifest], held, ticks, forecasts, letters)[INPUT]
 
 
 def _forecasts(sent: Sent) -> list[records.Forecast]:
@@ -173,7 +174,7 @@ def _ticks(text: str) -> list[Step]:
 # -- whatever comes
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(
     polls,
     rules,
@@ -197,7 +198,7 @@ def test_values_are_those_of_an_undisturbed_run_and_the_audit_adds_up_whatever_i
             assert {at for at in newest.values() if wanted[at]} <= {forecast.offset for forecast in answers}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(polls, rules, lags, st.sets(st.integers(1, 11), max_size=2), st.sampled_from(["windowed", "carried"]))
 def test_exactly_once_and_the_mode_carried_are_no_exception(given_polls, given_rules, lag, kills, mode):
     desk = Desk(given_rules, lag, mode=mode, commit_interval_ms=3_000, delivery="exactly_once")
@@ -229,7 +230,7 @@ def check(desk: Desk, given_polls: Sequence[Poll], kills: Collection[int], split
     assert account.ticks == account.forecasts + account.warming + account.skipped + account.dead_letters
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(polls, rules, st.data())
 def test_a_forecast_lost_or_wrong_about_what_it_follows_does_not_add_up(given_polls, given_rules, data):
     desk = Desk(given_rules, {"on_lag": "latest"})
@@ -342,7 +343,9 @@ def test_an_answer_that_is_not_finite_is_a_dead_letter_and_what_it_passed_over_c
     desk = Desk(WindowRules(window=2), {"on_lag": "latest"})
     desk.poll(_ticks("AAAA"))
     with monkeypatch.context() as patch:
-        patch.setattr(desk.line.assembly.model.engine, "_answer", lambda values: np.full((len(values), 2), np.nan))
+        patch.setattr(
+            desk.line.assembly.models.each[0].engine, "_answer", lambda values: np.full((len(values), 2), np.nan)
+        )
         assert desk.poll(_ticks("AAA")) == []
     assert _told(desk.poll(_ticks("AA"))) == [(8, 3, ())]
     desk.kill()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 from memory_client import MemoryClient, MemoryCluster
-from pipelines import Line, config_with, model_of
+from pipelines import Line, config_with, models_of
 from tickcast.clients import Committed, Partition
 from tickcast.manifest import WindowRules
 from toy_engine import ToyEngine
@@ -63,7 +63,7 @@ def test_no_commit_goes_back_when_windows_are_read_again(cluster, started):
     line = started(False)
     line.turn(2)  # a checkpoint of the first half waits for its acknowledgement
     line.client.acknowledge_on_flush()
-    line.assembly.swap(model_of(line.config, ToyEngine(WindowRules(window=3), ("value",))))
+    line.assembly.swap(models_of(line.config, ToyEngine(WindowRules(window=3), ("value",))))
     line.turn(3)
     offsets = [commit[INPUT].offset for commit in cluster.commits]
     assert offsets == sorted(offsets)

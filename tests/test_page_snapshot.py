@@ -99,6 +99,8 @@ def test_the_state_rates_and_latencies_are_those_of_the_board(desk: Desk) -> Non
     assert 1e-3 < document["end_to_end"]["handed_to_acknowledged"]["p50_s"] < 3e-3
     assert [each["horizon"] for each in document["errors"]] == list(HORIZONS)
     assert all(each["relative"] == pytest.approx(0.2) for each in document["errors"])
+    assert all(each["bias"] == pytest.approx(0.02) for each in document["errors"])
+    assert document["drift"] == [{"column": "ask_size", "psi": 0.31}, {"column": "bid_size", "psi": 0.07}]
 
 
 def test_a_latency_in_the_open_bucket_is_told_as_the_bound_that_it_lies_beyond(desk: Desk) -> None:

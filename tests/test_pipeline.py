@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_client import MemoryClient, MemoryCluster
 from pipelines import Line, config_with
+from thorough import examples
 from tickcast import audit, records
 from tickcast.clients import OffsetRange, Partition, Record
 from tickcast.commit_note import parse
@@ -75,7 +76,7 @@ def _whole(cluster: MemoryCluster, line: Line) -> Iterator[dict[Partition, objec
     line.turn(3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(steps, rules, st.integers(1, 7), st.integers(4, 30), st.booleans(), st.integers(1, 9))
 def test_any_commit_and_any_batch_size_give_the_same_forecasts(
     given_steps, given_rules, records_max, reach, finish, other_max
@@ -102,7 +103,7 @@ def test_any_commit_and_any_batch_size_give_the_same_forecasts(
         restarted.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(steps, rules, st.integers(1, 9), st.integers(4, 30))
 def test_every_tick_is_accounted_for(given_steps, given_rules, records_max, reach):
     cluster = _cluster(given_steps)
@@ -118,7 +119,7 @@ def test_every_tick_is_accounted_for(given_steps, given_rules, records_max, reac
     config = config_with(recovery={"replay_records_max": reach})
     accounts = audit.audit(
         config,
-        ToyEngine(given_rules, COLUMNS).bundle.manifest,
+        [ToyEngine(given_rules, COLUMNS).bundle.manifest],
         {INPUT: OffsetRange(0, cluster.end(INPUT))},
         cluster.topics[INPUT],
         outputs.topics[Partition("forecasts", 0)],

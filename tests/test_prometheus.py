@@ -41,6 +41,9 @@ ABSENT_WHEN_HEALTHY = {
 }
 # True for a while on a machine that does other things beside the test; they need ten minutes of it to fire.
 MACHINE_DEPENDENT = {"TickcastLatencyOverBudget", "TickcastForecastsExpired"}
+# A model with its first weights errs as much as who says that nothing changes: 1.000 to 1.016 times, by which of the
+# ticks lie between the scrapes.
+MODEL_DEPENDENT = {"TickcastErrorAbovePersistence"}
 
 PARTITIONS = 2
 TICKS = 1_500
@@ -315,11 +318,19 @@ def test_the_accounts_of_a_daemon_at_rest_add_up(watched: Watched) -> None:
 
 @pytest.mark.slow
 def test_a_healthy_daemon_gives_no_cause_for_any_alert(watched: Watched) -> None:
-    def causes() -> set[str]:
-        """Pending ones too: none is to be waited for here."""
-        return {alert["labels"]["alertname"] for alert in watched.prometheus.alerts()} - MACHINE_DEPENDENT
+    causes: set[str] = set()
 
-    wait_until(lambda: not causes(), "no cause for any alert")
+    def quiet() -> bool:
+        """Pending ones too: none is to be waited for here."""
+        found = {alert["labels"]["alertname"] for alert in watched.prometheus.alerts()}
+        causes.clear()
+        causes.update(found - MACHINE_DEPENDENT - MODEL_DEPENDENT)
+        return not causes
+
+    try:
+        wait_until(quiet, "no cause for any alert")
+    except pytest.fail.Exception:
+        pytest.fail(f"causes for alerts: {causes}")
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """What the loop leaves on the tape and in the scores, beside what it sent."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -7,11 +8,14 @@ import msgspec
 import numpy as np
 import pytest
 from memory_client import MemoryClient, MemoryCluster
-from pipelines import Line, config_with, model_of
-from tickcast import records
+from pipelines import Line, config_with, models_of
+from tickcast import pending_scores, records
+from tickcast.board_reader import BoardReader
 from tickcast.clients import Partition
 from tickcast.manifest import WindowRules
+from tickcast.recorder import Recorder
 from tickcast.tape_reader import Place, TapeReader
+from tickcast.windows import SymbolWindow
 from toy_engine import ToyEngine
 
 INPUT = Partition("ticks", 0)
@@ -93,7 +97,7 @@ def test_every_forecast_whose_tick_has_come_is_scored(line: Line) -> None:
             for then, mid, forecast in zip(mids[symbol], mids[symbol][horizon:], made[symbol], strict=False)
         ]
         assert line.value("tickcast_forecasts_scored_total", str(horizon)) == len(changes)
-        scale = line.assembly.model.manifest.target_scale
+        scale = line.assembly.models.manifests[0].target_scale
         squared = sum(((mid - then - forecast) / scale) ** 2 for then, mid, forecast in changes)
         assert line.value("tickcast_forecast_squared_error_total", str(horizon)) == pytest.approx(squared, rel=1e-5)
 
@@ -117,10 +121,87 @@ def test_another_model_begins_a_tape_of_its_own(line: Line) -> None:
     line.turn(3)
     before = len(_sent(line))
     other = _engine(WindowRules(window=5))
-    line.assembly.swap(model_of(line.config, other))
+    line.assembly.swap(models_of(line.config, other))
     reader = TapeReader(line.tape.fd)
     assert reader.model()["window"] == 5
     assert reader.read(Place()).entries == []
     _write(line.client.cluster, 20)
     line.turn(4)
     assert len(reader.read(Place()).entries) == len(_sent(line)) - before == 20
+
+
+def _drift(line: Line) -> dict[str, float]:
+    """Column -> its index, and `ticks`; nothing where there is none."""
+    samples = [each for each in BoardReader(line.board.fd).samples() if "feature_drift" in each.metric.name]
+    return {(*each.labels, "ticks")[1]: each.values[0] for each in samples if not math.isnan(each.values[0])}
+
+
+@pytest.fixture
+def watched() -> Iterator[Line]:
+    """Bids as they were in training, asks from elsewhere."""
+    cluster = MemoryCluster()
+    _write(cluster, 600)
+    engine = _engine()
+    quantiles = {"bid": tuple(range(0, 601, 30)), "ask": tuple(range(900, 1_501, 30))}
+    manifest = engine.bundle.manifest.model_copy(update={"reference_quantiles": quantiles})
+    engine.bundle = replace(engine.bundle, manifest=manifest)
+    line = Line(config_with(), MemoryClient(cluster, [INPUT]), engine)
+    line.turn(12)
+    yield line
+    line.close()
+
+
+def test_what_was_answered_is_held_against_the_training(watched: Line) -> None:
+    found = _drift(watched)
+    assert found["bid"] < 0.1
+    assert found["ask"] > 1
+    assert 0 < found["ticks"] <= len(_sent(watched))
+
+
+def test_a_partition_that_is_lost_is_held_against_nothing_any_more(watched: Line) -> None:
+    watched.ownership.lost([INPUT])
+    assert _drift(watched) == {}
+
+
+def test_a_bundle_that_is_swapped_for_another_shows_no_drift_any_more(watched: Line) -> None:
+    watched.assembly.swap(models_of(watched.config, _engine(WindowRules(window=5))))
+    assert _drift(watched) == {}
+
+
+def _recorder(line: Line) -> Recorder:
+    (answering,) = line.assembly._answerings.each
+    return next(watcher for watcher in answering.watchers if isinstance(watcher, Recorder))
+
+
+def _windows(line: Line) -> dict[str, SymbolWindow]:
+    (windows,) = line.ownership.states[INPUT].windows.by_model
+    return {symbol: window for symbol in "AB" if (window := windows.full(symbol)) is not None}
+
+
+def _counted(line: Line) -> dict[tuple[str, ...], float]:
+    samples = BoardReader(line.board.fd).samples()
+    return {(each.metric.name, *each.labels): each.values[0] for each in samples if "horizon" in each.metric.labels}
+
+
+def test_a_restarted_daemon_scores_what_its_former_self_forecast(watched: Line) -> None:
+    """As long as somebody keeps what is saved: windows come back from the topic, at other places and positions."""
+    recorder = _recorder(watched)
+    recorder.flush()
+    scores, drift = pending_scores.save(recorder.scores, _windows(watched)), recorder.drift.save(INPUT)
+    before = _counted(watched)
+    restarted = Line(
+        config_with(), MemoryClient(watched.client.cluster, [INPUT]), watched.assembly.models.each[0].engine
+    )
+    restarted.turn(2)
+    assert pending_scores.restore(_recorder(restarted).scores, scores, _windows(restarted)) == 2
+    _recorder(restarted).drift.restore(INPUT, drift)
+    _write(watched.client.cluster, 20)
+    for line in (watched, restarted):  # whichever the group's one is, both read on
+        line.client.seek(INPUT, 600)
+        line.turn(2)
+    after = _counted(watched)
+    assert after["tickcast_forecasts_scored_total", "2"] - before["tickcast_forecasts_scored_total", "2"] == 20
+    found = {key: value for key, value in _counted(restarted).items() if value}
+    assert found == pytest.approx({key: value - before[key] for key, value in after.items() if value != before[key]})
+    assert _recorder(restarted).drift.save(INPUT) == recorder.drift.save(INPUT)
+    restarted.close()

@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,11 +12,12 @@ from memory_client import MemoryClient
 from pipelines import Line, config_with, model_of
 from test_pipeline import COLUMNS, INPUT, _forecasts, _ticks
 from test_swap import NEW_SHA256, OLD_SHA256, RULES, NewEngine, _tick
-from tickcast import reload
+from tickcast import model, reload
 from tickcast.board_reader import BoardReader
-from tickcast.config import Config
+from tickcast.bundle_watch import BundleWatch
+from tickcast.config import Config, ModelConfig
 from tickcast.errors import BrokerError, BundleError, ConfigurationError
-from tickcast.model import Model
+from tickcast.model import Model, Models
 from tickcast.reload import Reloads
 from toy_engine import ToyEngine
 
@@ -52,7 +54,7 @@ class Desk:
         self.gate = threading.Event()
         self.gate.set()
         monkeypatch.setattr(reload, "load_bundle", lambda folder: SimpleNamespace(sha256=self.sha256))
-        monkeypatch.setattr(reload.model, "load", self._load)
+        monkeypatch.setattr(reload.model, "load_one", self._load)
         self.reloads = Reloads(
             self.config,
             self.line.assembly,
@@ -62,12 +64,12 @@ class Desk:
             self.line.clock,
         )
 
-    def _load(self, config: Config) -> Model:
+    def _load(self, config: Config, entry: ModelConfig) -> Model:
         assert self.gate.wait(60)
         self.loaded.append(config)
         if self.wrong is not None:
             raise self.wrong
-        return model_of(config, NewEngine(RULES) if self.sha256 == NEW_SHA256 else ToyEngine(RULES, COLUMNS))
+        return model_of(NewEngine(RULES) if self.sha256 == NEW_SHA256 else ToyEngine(RULES, COLUMNS))
 
     def turn(self) -> None:
         """One between two of the loop's, when whatever is done beside it is done."""
@@ -86,7 +88,7 @@ class Desk:
 
     @property
     def answering(self) -> str:
-        return self.line.assembly.model.sha256
+        return self.line.assembly.models.each[0].sha256
 
 
 @pytest.fixture
@@ -141,7 +143,7 @@ def test_of_the_configuration_only_the_bundle_changes_under_way(desk: Desk, tmp_
     assert loaded.models[0].bundle == tmp_path / "other"
     assert (loaded.models[0].symbols, loaded.kafka, loaded.input) == (("*",), desk.config.kafka, desk.config.input)
     said = capsys.readouterr().out
-    keys = {"input.columns.value", "kafka.group_id", "models.symbols"}
+    keys = {"input.columns.value", "kafka.group_id", "models.0.symbols"}
     assert {line.rpartition("setting=")[2].strip() for line in said.splitlines() if "next start" in line} == keys
 
 
@@ -172,8 +174,8 @@ def test_the_loop_goes_on_while_a_bundle_is_loaded_and_another_signal_starts_ano
 
 
 def test_a_swap_that_the_cluster_does_not_answer_for_is_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    def refuses(retriable: bool) -> Callable[[Model], None]:
-        def swap(model: Model) -> None:
+    def refuses(retriable: bool) -> Callable[[Models], None]:
+        def swap(models: Models) -> None:
             error = BrokerError("no answer in time")
             error.retriable = retriable
             raise error
@@ -222,3 +224,68 @@ def test_without_watching_only_the_signal_counts(desk: Desk):
         desk.turn()
         desk.line.clock.advance(3_600.0)
     assert not desk.supervisor.heard
+
+
+class Shelf:
+    """Two entries of a configuration, and what lies in their folders."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.entries = [{"bundle": str(tmp_path / name), "symbols": [f"{name.upper()}*"]} for name in "ab"]
+        self.config = config_with(models=self.entries)
+        self.lying = {tmp_path / name: name * 64 for name in "abc"}
+        self.asked: list[str] = []
+        monkeypatch.setattr(reload, "load_bundle", lambda folder: SimpleNamespace(sha256=self.lying[folder]))
+        monkeypatch.setattr(reload.model, "load_one", self._load)
+        self.running = model.together(self.config, [self._load(self.config, entry) for entry in self.config.models])
+        self.asked.clear()
+
+    def _load(self, config: Config, entry: ModelConfig) -> Model:
+        sha256 = self.lying[entry.bundle]
+        if sha256 == "bad":
+            raise BundleError("window.onnx: sha256 is")
+        self.asked.append(sha256[0])
+        engine = ToyEngine(RULES, COLUMNS)
+        engine.bundle = replace(engine.bundle, sha256=sha256)
+        return model_of(engine)
+
+    def reload(self, *entries: dict[str, object]) -> reload.Loaded:
+        """As the configuration says `entries` now."""
+        watches = [BundleWatch(entry.bundle) for entry in self.config.models]
+        return reload.load(self.config, lambda: config_with(models=list(entries)), self.running, watches)
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shelf:
+    return Shelf(monkeypatch, tmp_path)
+
+
+def test_of_several_bundles_those_that_changed_are_loaded_and_the_others_go_on(shelf: Shelf, tmp_path: Path):
+    shelf.lying[tmp_path / "b"] = "x" * 64
+    models = shelf.reload(*shelf.entries).models
+    assert models is not None
+    assert shelf.asked == ["x"]
+    assert models.each[0] is shelf.running.each[0]
+    assert models.each[1].sha256 == "x" * 64
+    assert shelf.reload(shelf.entries[0], {**shelf.entries[1], "bundle": str(tmp_path / "c")}).models is not None
+    assert shelf.asked == ["x", "c"]
+
+
+def test_where_nothing_changed_nothing_is_loaded(shelf: Shelf):
+    assert shelf.reload(*shelf.entries).models is None
+    assert not shelf.asked
+
+
+def test_one_bad_bundle_keeps_all_others_out(shelf: Shelf, tmp_path: Path):
+    shelf.lying |= {tmp_path / "a": "x" * 64, tmp_path / "b": "bad"}
+    with pytest.raises(BundleError):
+        shelf.reload(*shelf.entries)
+
+
+@pytest.mark.parametrize("places", [(1, 0), (0,), (0, 1, 2)])
+def test_entries_that_were_moved_added_or_taken_away_wait_for_a_restart(shelf: Shelf, tmp_path: Path, places):
+    """A bundle never answers the symbols of another entry."""
+    entries = [*shelf.entries, {"bundle": str(tmp_path / "c"), "symbols": ["C"]}]
+    loaded = shelf.reload(*(entries[place] for place in places))
+    assert loaded.models is None
+    assert loaded.config.models == shelf.config.models
+    assert any(key.startswith("models.") for key in loaded.ignored)

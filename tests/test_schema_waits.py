@@ -5,19 +5,17 @@ import time
 from collections.abc import Iterator
 
 import check_codec
-import pipelines
 import pytest
 from codec_formats import Avro
 from daemons import wait_until
 from memory_client import MemoryClient, MemoryCluster
-from pipelines import Line, config_with
+from pipelines import Line, config_with, models_of
 from structlog.testing import capture_logs
-from tickcast import codec, codec_framed, records
+from tickcast import codec, records, schema_registry
 from tickcast.clients import Committed, Partition
 from tickcast.errors import RegistryError
 from tickcast.known_schemas import Schema, Schemas
 from tickcast.manifest import WindowRules
-from tickcast.model import Model
 from toy_engine import ToyEngine
 
 FIRST, SECOND = Partition("ticks", 0), Partition("ticks", 1)
@@ -65,17 +63,13 @@ def start(monkeypatch, registry: Registry, cluster: MemoryCluster):
     """`start()`: a line that reads Avro of both partitions."""
     lines: list[Line] = []
 
-    def model_of(config, engine, carried=None):
-        columns = engine.bundle.manifest.record_columns
-        return Model(engine, carried, codec.decoder(config.input, columns, Schemas(registry.fetch)), ())
-
     def make(**sections) -> Line:
         config = config_with(input={"format": "avro"}, registry={"url": "http://registry"}, **sections)
         client = MemoryClient(cluster, [FIRST, SECOND])
         lines.append(Line(config, client, ToyEngine(WindowRules(window=WINDOW), ("value",))))
         return lines[-1]
 
-    monkeypatch.setattr(pipelines, "model_of", model_of)
+    monkeypatch.setattr(schema_registry, "fetch", lambda config, form: registry.fetch)
     yield make
     for line in lines:
         line.close()
@@ -229,7 +223,7 @@ def test_another_model_begins_with_the_schemas_that_are_known(cluster, form, reg
     for _ in range(3):
         tick(cluster, form, FIRST)
     line.turn()
-    line.assembly.swap(pipelines.model_of(line.config, ToyEngine(WindowRules(window=WINDOW), ("value",))))
+    line.assembly.swap(models_of(line.config, ToyEngine(WindowRules(window=WINDOW), ("value",))))
     tick(cluster, form, FIRST)
     line.turn()
     assert answered(line, FIRST) == [2, 3]
@@ -251,7 +245,7 @@ def test_records_that_name_any_number_are_asked_for_a_few_at_a_time(cluster, for
 def test_formats_without_schemas_have_no_gate(cluster):
     line = Line(config_with(), MemoryClient(cluster, [FIRST]), ToyEngine(WindowRules(window=WINDOW), ("value",)))
     assert line.assembly.schema_gate is None
-    assert codec_framed.schemas_of(line.assembly.model.decoder) is None
+    assert line.assembly.models.schemas is None
     line.close()
 
 

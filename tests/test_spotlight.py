@@ -134,6 +134,7 @@ def test_weights_that_are_no_numbers_are_said(scene: Scene, monkeypatch: pytest.
 
 def test_what_carried_forecasts_lean_on_is_not_told_of_a_window(scene: Scene) -> None:
     assembly = scene.line.assembly
-    assembly.model = assembly.model._replace(carried=object())  # type: ignore[arg-type]
+    carried = assembly.models.each[0]._replace(carried=object())  # type: ignore[arg-type]
+    assembly.models = assembly.models._replace(each=(carried,))
     assert scene.look("A") == {"symbol": "A", "reason": "carried forecasts lean on more than a window"}
     assert scene.engine.asked == 0

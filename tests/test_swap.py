@@ -8,14 +8,15 @@ from factories import manifest_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_client import MemoryClient, MemoryCluster
-from pipelines import Line, config_with, model_of
+from pipelines import Line, config_with, models_of
 from test_pipeline import COLUMNS, INPUT, Step, _cluster, _comparable, _forecasts, _ticks, _whole
+from thorough import examples
 from tickcast.board_reader import BoardReader
 from tickcast.commit_note import parse
 from tickcast.config import Config
 from tickcast.errors import BrokerError
 from tickcast.manifest import WindowRules
-from tickcast.model import Model, windows_go_on
+from tickcast.model import Models, windows_go_on
 from tickcast.records import Forecast
 from toy_carried import ToyCarried, certificate
 from toy_engine import ToyEngine
@@ -72,7 +73,7 @@ def _undisturbed(cluster: MemoryCluster, line: Line) -> dict[int, Forecast]:
 
 
 def _swapped(
-    whole: MemoryCluster, line: Line, model: Model, before: int, turns: int | None
+    whole: MemoryCluster, line: Line, model: Models, before: int, turns: int | None
 ) -> tuple[int, bool, dict[int, Forecast]]:
     """Answer the first `before` records, or `turns` turns of them; swap; answer the rest.
 
@@ -100,7 +101,7 @@ def _config(records_max: int, reach: int, delivery: str = "at_least_once", mode:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     steps,
     rules,
@@ -122,13 +123,13 @@ def test_each_forecast_is_that_of_a_fresh_run_of_the_bundle_it_names(
         for engine in (ToyEngine(old_rules, COLUMNS), NewEngine(new_rules))
     )
     line = Line(config, MemoryClient(_part(whole, before), [INPUT]), ToyEngine(old_rules, COLUMNS))
-    position, windows_go_on, found = _swapped(whole, line, model_of(config, NewEngine(new_rules)), before, turns)
+    position, windows_go_on, found = _swapped(whole, line, models_of(config, NewEngine(new_rules)), before, turns)
     wanted = {offset: f for offset, f in old.items() if offset < position}
     assert found == wanted | {offset: f for offset, f in new.items() if offset >= position}
     assert windows_go_on == (old_rules == new_rules)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     steps,
     st.integers(2, 4),
@@ -159,7 +160,7 @@ def test_in_the_mode_carried_states_start_anew_from_their_anchors(
     )
     line = Line(config, MemoryClient(_part(whole, before), [INPUT]), *made(False, interval))
     position, windows_go_on, found = _swapped(
-        whole, line, model_of(config, *made(True, interval + more)), before, turns
+        whole, line, models_of(config, *made(True, interval + more)), before, turns
     )
     wanted = {offset: f for offset, f in old.items() if offset < position}
     assert found == wanted | {offset: f for offset, f in new.items() if offset >= position}
@@ -170,8 +171,8 @@ def _line(cluster: MemoryCluster, acknowledges: bool = True, **sections: object)
     return Line(config_with(**sections), MemoryClient(cluster, [INPUT], acknowledges), ToyEngine(RULES, COLUMNS))
 
 
-def _new(new_rules: WindowRules = RULES) -> Model:
-    return model_of(config_with(), NewEngine(new_rules))
+def _new(new_rules: WindowRules = RULES) -> Models:
+    return models_of(config_with(), NewEngine(new_rules))
 
 
 def _tick(cluster: MemoryCluster, milliseconds: int) -> None:
@@ -192,7 +193,7 @@ def test_a_tick_for_which_the_old_model_had_a_carry_ready_is_answered_without_it
     _tick(cluster, 11)
     line.turn()
     assert _forecasts(line.client)[7].path == "finish"  # by a carry of the new model's
-    assert model.engine.finished == 1
+    assert model.each[0].engine.finished == 1
     line.close()
 
 
@@ -295,7 +296,7 @@ def test_other_horizons_are_forecast_and_counted_under_their_names():
     line = _line(cluster)
     line.turn(2)
     engine = NewEngine(RULES, horizons=(1, 7))
-    line.assembly.swap(model_of(config_with(), engine))
+    line.assembly.swap(models_of(config_with(), engine))
     for milliseconds in range(10, 14):
         _tick(cluster, milliseconds)
     line.turn(2)
@@ -309,7 +310,7 @@ def test_the_board_names_the_bundle_that_answers_and_no_other():
     line = _line(_ticks(5))
     line.turn(2)
     line.assembly.swap(_new())
-    line.assembly.swap(model_of(config_with(), ToyEngine(RULES, COLUMNS)))
+    line.assembly.swap(models_of(config_with(), ToyEngine(RULES, COLUMNS)))
     line.assembly.swap(_new())
     shown = [s.labels for s in BoardReader(line.board.fd).samples() if s.metric.name == "tickcast_model_info"]
     assert [(labels[0], labels[2]) for labels in shown] == [("new", NEW_SHA256)]
@@ -344,6 +345,6 @@ def test_windows_go_on_only_where_their_rows_are_the_same():
         "other columns": {"graphs": graph("a" * 64), "columns": ("ask", "bid")},
         "another window": {"graphs": graph("a" * 64), "rules": WindowRules(window=5)},
     }
-    found = {what: windows_go_on(config, old, manifest_with(**changes)) for what, changes in others.items()}
+    found = {what: windows_go_on(config, [old], [manifest_with(**changes)]) for what, changes in others.items()}
     assert found == {what: what == "the same" for what in others}
-    assert not windows_go_on(carried, old, old)
+    assert not windows_go_on(carried, [old], [old])

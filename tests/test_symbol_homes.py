@@ -8,6 +8,7 @@ from tickcast.board_reader import BoardReader
 from tickcast.clients import Partition
 from tickcast.manifest import WindowRules
 from tickcast.partition_state import PartitionState, Recovery
+from tickcast.partition_windows import PartitionWindows
 from tickcast.symbol_homes import SymbolHomes
 from tickcast.windows import Tick, Windows
 
@@ -24,7 +25,7 @@ class Desk:
         self._offset = 0
         for partition in (FIRST, SECOND, OTHER):
             windows = Windows(WindowRules(window=2), ("value",), 10_000, symbols_max)
-            self.states[partition] = PartitionState(partition, Recovery(0, 0, "fresh"), windows)
+            self.states[partition] = PartitionState(partition, Recovery(0, 0, "fresh"), PartitionWindows([windows]))
             self.homes.take_up(self.states[partition])
 
     def poll(self, partition: Partition, *symbols: str) -> float:
@@ -32,7 +33,7 @@ class Desk:
         state = self.states[partition]
         for symbol in symbols:
             self._offset += 1
-            state.windows.decide(Tick(self._offset, symbol, self._offset, (0.0,)))
+            state.windows.decides[0](Tick(self._offset, symbol, self._offset, (0.0,)))
         self.homes.look(state)
         assert state.windows.newcomers == []
         samples = BoardReader(self.board.fd).samples()

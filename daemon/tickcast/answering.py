@@ -1,40 +1,113 @@
-"""What answers, all of it of one bundle: made anew for each model, and swapped as one."""
+"""What answers: for each configured bundle the parts that are its own, made anew for each model and swapped as one."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple, Protocol
 
-from tickcast import faults
+from tickcast import faults, symbols
+from tickcast.bands import LiveBands, scored_horizons
 from tickcast.board import Board
 from tickcast.carried_inference import CarriedInference
 from tickcast.carries import Carries
+from tickcast.clients import Partition
 from tickcast.clock import Clock
 from tickcast.codec import Decoder
 from tickcast.commits import Send
 from tickcast.config import Config
+from tickcast.drift import Drift
+from tickcast.engine import Engine
 from tickcast.faults import Fault
-from tickcast.inference import Inference
+from tickcast.inference import Answers, Inference
 from tickcast.instruments import Instruments
-from tickcast.model import Model
-from tickcast.publisher import Publisher, reference_mid_of
+from tickcast.model import Model, Models
+from tickcast.publisher import Publisher, Received, Work, reference_mid_of
 from tickcast.recorder import Recorder
 from tickcast.records import Forecast
 from tickcast.row_pool import RowPool
+from tickcast.score_counters import ScoreCounters
 from tickcast.scores import Scores
+from tickcast.shadow import Shadow, ShadowRecords
+from tickcast.symbols import Route
 from tickcast.tape import Tape
 
 
-class Answering(NamedTuple):
-    """The parts of the way of a tick that are a bundle's own."""
+class Watcher(Protocol):
+    """Whoever makes something of a poll once all its forecasts are on their way."""
 
-    decoder: Decoder
+    def note(self, work: Work, answers: Sequence[Answers], received: Received) -> None:
+        """All of `work` is on its way; `answers` are the forecasts of those of its rows that got one."""
+
+    def turn(self) -> None:
+        """Once a turn of the loop: work off some of what is noted, if it is time."""
+
+    def flush(self) -> None:
+        """Work off all that is noted."""
+
+    def keep(self, partitions: Collection[Partition]) -> None:
+        """Those that are ours; others left, or are read anew."""
+
+    def close(self) -> None:
+        """Work off all that is noted, the last of this bundle's."""
+
+
+class Answering(NamedTuple):
+    """The parts of the way of a tick that are one bundle's own."""
+
     rows: RowPool
     inference: Inference | CarriedInference
     publisher: Publisher
-    recorder: Recorder
+    watchers: tuple[Watcher, ...]
+
+    def close(self) -> None:
+        """Another bundle answers from now on."""
+        self.inference.close()
+        for watcher in self.watchers:
+            watcher.close()
+
+
+class Answered(NamedTuple):
+    """What one bundle had to answer in a poll, and did."""
+
+    by: Answering
+    work: Work
+    answers: list[Answers]
+
+
+class Answerings:
+    """Those of all bundles, in the configuration's order, and what tells whose a tick is."""
+
+    def __init__(self, each: Sequence[Answering], route: Route, decoder: Decoder) -> None:
+        self.each = tuple(each)
+        self.route = route
+        self.decoder = decoder
+        self._slices = 0  # of carries prepared: bundles take turns
+
+    @property
+    def carries_wanted(self) -> bool:
+        """Whether a window of any bundle waits for a carry."""
+        return any(answering.inference.carries_wanted for answering in self.each)
+
+    def prepare(self) -> None:
+        """Prepare a slice of the carries that one bundle wants."""
+        if wanting := [answering.inference for answering in self.each if answering.inference.carries_wanted]:
+            self._slices += 1
+            wanting[self._slices % len(wanting)].prepare()
+
+    def turn(self) -> None:
+        """Once a turn of the loop: what the watchers have to do."""
+        for answering in self.each:
+            for watcher in answering.watchers:
+                watcher.turn()
+
+    def forget_windows(self, kept: Collection[Partition]) -> None:
+        """Windows were dropped: what was prepared for them is void. Partitions `kept` are ours."""
+        for answering in self.each:
+            answering.inference.forget_windows()
+            for watcher in answering.watchers:
+                watcher.keep(kept)
 
 
 class AnsweringMaker:
-    """Makes them, for whatever model comes."""
+    """Makes them, for whatever models come."""
 
     def __init__(
         self,
@@ -46,7 +119,9 @@ class AnsweringMaker:
         encode: Callable[[Forecast], bytes],
         send: Send,
         fault: Fault | None,
+        shadow_records: ShadowRecords,
     ) -> None:
+        self._shadow_records = shadow_records
         self._config = config
         self._board = board
         self._tape = tape
@@ -56,29 +131,55 @@ class AnsweringMaker:
         self._send = send
         self._fault = fault
 
-    def of(self, model: Model, rows: RowPool) -> Answering:
-        """What answers with `model` from now on, over the windows in `rows`; the tape begins anew."""
-        bundle = model.engine.bundle
+    def of(self, models: Models, rows: Sequence[RowPool], kept: Sequence[Answering | None]) -> Answerings:
+        """What answers with `models` from now on, over the windows in `rows`: what is `kept` as it is, all else new."""
+        each = (
+            answering or self._made(model, pool, place)
+            for place, (model, pool, answering) in enumerate(zip(models.each, rows, kept, strict=True))
+        )
+        return Answerings(tuple(each), models.route, faults.decoder(models.decoder, self._fault))
+
+    def _made(self, model: Model, rows: RowPool, place: int) -> Answering:
+        bundle, bands = model.engine.bundle, self._bands(model, rows)
+        recorder = self._recorder(model, rows, is_first=place == 0)
+        shadow = None if model.shadow is None else self._shadow(model.shadow, rows, place)
         return Answering(
-            faults.decoder(model.decoder, self._fault),
             rows,
             self._inference(model, rows),
-            Publisher(self._config, bundle, self._encode, self._send, self._instruments, self._clock),
-            self._recorder(model, rows),
+            Publisher(self._config, bundle, self._encode, self._send, self._instruments, self._clock, bands),
+            tuple(watcher for watcher in (recorder, bands, shadow) if watcher is not None),
         )
+
+    def _shadow(self, engine: Engine, rows: RowPool, place: int) -> Shadow:
+        entry = self._config.models[place]
+        topic = entry.shadow_topic_of(self._config.kafka.output_topic)
+        known = symbols.trained_symbols(entry, engine.bundle.manifest)
+        return Shadow(engine, rows, topic, self._shadow_records, known, self._board, self._clock)
+
+    def _bands(self, model: Model, rows: RowPool) -> LiveBands | None:
+        """For a bundle that knows how far off it was in validation, about changes of a mid."""
+        manifest = model.manifest
+        if manifest.bands is None or not manifest.reference_columns:
+            return None
+        covered = ScoreCounters(self._board, scored_horizons(manifest)).count_bands
+        begun = self._board.counter("tickcast_bands_begun_total")
+        return LiveBands(manifest, rows, reference_mid_of(manifest), covered, begun, self._clock)
 
     def _inference(self, model: Model, rows: RowPool) -> Inference | CarriedInference:
         config, stages = self._config.inference, self._instruments.stages
         if model.carried is not None:
             return CarriedInference(model.engine, model.carried, rows, stages)
-        carries = Carries(model.engine, rows, config.carries_bytes_max)
+        carries = Carries(model.engine, rows, config.carries_bytes_max // len(self._config.models))
         return Inference(model.engine, rows, carries, stages, config.threads)
 
-    def _recorder(self, model: Model, rows: RowPool) -> Recorder:
+    def _recorder(self, model: Model, rows: RowPool, is_first: bool) -> Recorder:
+        """The tape shows one bundle: the configuration's first, from its beginning."""
         manifest, horizons = model.manifest, len(model.manifest.horizons)
-        self._tape.begin(horizons, _told(model))
-        scores = Scores(self._board, manifest, rows)
-        return Recorder(scores, self._tape, reference_mid_of(manifest), horizons, self._clock)
+        if is_first:
+            self._tape.begin(horizons, _told(model))
+        scores, drift = Scores(self._board, manifest, rows), Drift(self._board, manifest)
+        tape = self._tape if is_first else None
+        return Recorder(scores, drift, tape, reference_mid_of(manifest), horizons, self._clock)
 
 
 def rows_of(model: Model) -> RowPool:

@@ -1,6 +1,6 @@
 """The parts of a pipeline put together, in the one way there is: for the daemon and for what measures it.
 
-Also the one way its model is swapped for another: between two turns, when nothing is half processed.
+Also the one way its models are swapped for others: between two turns, when nothing is half processed.
 """
 
 import functools
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from math import nan
 from typing import NamedTuple
 
-from tickcast import clients, codec_framed, faults, forecast_formats, log
+from tickcast import clients, faults, forecast_formats, log
 from tickcast.answering import AnsweringMaker, rows_of
 from tickcast.board import Board, Gauge
 from tickcast.clients import Client, Reader
@@ -19,12 +19,13 @@ from tickcast.deliveries import Deliveries
 from tickcast.faults import Fault
 from tickcast.instruments import Instruments
 from tickcast.metrics import ANSWER_PATHS
-from tickcast.model import Model, windows_go_on
+from tickcast.model import Model, Models, windows_go_on
 from tickcast.offers import Offers
 from tickcast.ownership import Ownership
 from tickcast.pipeline import Pipeline
 from tickcast.rebuilds import Rebuilds
 from tickcast.schema_waits import SchemaGate
+from tickcast.shadow import ShadowRecords
 from tickcast.spotlight import Spotlight
 from tickcast.takeovers import FenceOwner
 from tickcast.tape import Tape
@@ -42,7 +43,7 @@ class Swapped(NamedTuple):
 
 
 class Assembly:
-    """A pipeline over a client, and the model that answers in it.
+    """A pipeline over a client, and the models that answer in it.
 
     What its owner needs: `pipeline.turn()`, what is owned, and `swap`.
     """
@@ -50,7 +51,7 @@ class Assembly:
     def __init__(
         self,
         config: Config,
-        model: Model,
+        models: Models,
         client: Client,
         board: Board,
         tape: Tape,
@@ -66,27 +67,28 @@ class Assembly:
         makes what reads windows back: by default as the configured client's library does.
         """
         client = faults.client(client, fault)
-        schemas = codec_framed.schemas_of(model.decoder)
-        self.schema_gate = None if schemas is None else SchemaGate(schemas, clock)
+        self.schema_gate = None if models.schemas is None else SchemaGate(models.schemas, clock)
         if self.schema_gate is not None:
             client = self.schema_gate.client(client)
-        self.model = model
+        self.models = models
         self._config = config
         self._board = board
         self._fault = fault
         self._log = log.get("assembly")
-        self._instruments = instruments = Instruments(board, clock, config.kafka.input_topics, model.manifest.horizons)
+        self._instruments = instruments = Instruments(board, clock, config.kafka.input_topics, _horizons(models))
         self.deliveries = Deliveries(clock)
-        offers = Offers(config, model.manifest)
+        offers = Offers(config, models.manifests)
         self.commits = COMMITS[config.kafka.delivery](
             config, client, offers, self.deliveries, instruments, clock, alive
         )
         encode, send = forecast_formats.encoder(config), self.commits.send
-        self._maker = AnsweringMaker(config, board, tape, instruments, clock, encode, send, fault)
-        self._answering = self._maker.of(model, rows_of(model))
+        records = ShadowRecords(encode, self.commits, self.deliveries, config.kafka)
+        self._maker = AnsweringMaker(config, board, tape, instruments, clock, encode, send, fault, records)
+        rows = [rows_of(model) for model in models.each]
+        self._answerings = self._maker.of(models, rows, [None] * len(rows))
         self.ownership = Ownership(
             config,
-            model.manifest,
+            models.manifests,
             client,
             offers,
             self.commits,
@@ -95,48 +97,59 @@ class Assembly:
             clock,
             Rebuilds(client, self._gated(open_reader or self._open_reader), instruments, clock),
             fence or functools.partial(_fence, config.kafka),
-            lambda: self._answering.inference.forget_windows(),
+            self._windows_dropped,
         )
         self.pipeline = Pipeline(
-            config, client, self._answering, self.ownership, self.commits, self.deliveries, instruments, clock
+            config, client, self._answerings, self.ownership, self.commits, self.deliveries, instruments, clock
         )
-        self._shown = self._show(model)
+        self._shown = self._show(models)
         client.subscribe(config.kafka.input_topics, self.ownership)
 
-    def swap(self, model: Model) -> Swapped:
-        """From the next turn on `model` answers. Call it between two turns.
+    def swap(self, models: Models) -> Swapped:
+        """From the next turn on `models` answer; those among them that did before go on. Call it between two turns.
 
-        Of the old model nothing stays: carries are made anew. Raises BrokerError where the cluster does not answer what
-        has to be asked before windows are filled anew; then nothing has changed.
+        Of a model that goes nothing stays: carries are made anew. Raises BrokerError where the cluster does not answer
+        what has to be asked before windows are filled anew; then nothing has changed.
         """
-        was = self._answering
-        was.recorder.flush()
-        rows = was.rows
-        go_on = windows_go_on(self._config, self.model.manifest, model.manifest)
+        pairs = list(zip(self._answerings.each, self.models.each, models.each, strict=True))
+        for was, _, _ in pairs:
+            for watcher in was.watchers:
+                watcher.flush()
+        go_on = windows_go_on(self._config, self.models.manifests, models.manifests)
         if go_on:
-            self.ownership.adopt(model.manifest)
+            self.ownership.adopt(models.manifests)
         else:
-            self.ownership.reread(model.manifest)
-            rows = rows_of(model)
-        was.inference.close()
-        self._instruments.forecast_ahead(model.manifest.horizons)
-        if self.schema_gate is not None and (schemas := codec_framed.schemas_of(model.decoder)) is not None:
-            self.schema_gate.adopt(schemas)
-        retired: list[object] = [self.model, was]
-        self._answering = self._maker.of(model, rows)
-        self.pipeline.swap(self._answering)
-        self.model = model
-        self._shown.clear()
-        self._shown = self._show(model)
+            self.ownership.reread(models.manifests)
+        retired: list[object] = []
+        for was, old, new in pairs:
+            if new is not old:
+                was.close()
+                retired += [was, old]
+        self._instruments.forecast_ahead(_horizons(models))
+        if self.schema_gate is not None and models.schemas is not None:
+            self.schema_gate.adopt(models.schemas)
+        rows = [was.rows if go_on or new is old else rows_of(new) for was, old, new in pairs]
+        kept = [was if new is old else None for was, old, new in pairs]
+        self._answerings = self._maker.of(models, rows, kept)
+        self.pipeline.swap(self._answerings)
+        self.models = models
+        for shown in self._shown:
+            shown.clear()
+        self._shown = self._show(models)
         return Swapped(go_on, retired)
 
     def explain(self, spotlight: Spotlight) -> None:
         """Say what the symbol that somebody looks at leans on, if it is time. Call it between two turns."""
-        spotlight.turn(self.model, self._answering.rows, self.ownership.states.values())
+        # Of the first bundle, as the tape is.
+        spotlight.turn(self.models.each[0], self._answerings.each[0].rows, self.ownership.states.values())
 
     def stay_warm(self) -> None:
         """A run for nobody, on whatever answers now."""
-        self.model.engine.stay_warm()
+        for model in self.models.each:
+            model.engine.stay_warm()
+
+    def _windows_dropped(self) -> None:
+        self._answerings.forget_windows(self.ownership.states)
 
     def _open_reader(self) -> Reader:
         kafka = self._config.kafka
@@ -146,25 +159,35 @@ class Assembly:
         gate = self.schema_gate
         return open_reader if gate is None else lambda: gate.reader(open_reader())
 
-    def _show(self, model: Model) -> Gauge:
-        manifest = model.manifest
-        shown = self._board.gauge(
-            "tickcast_model_info",
-            name=manifest.name,
-            version=manifest.version,
-            sha256=model.sha256,
-            family=manifest.family,
-        )
-        shown.set(1)
+    def _show(self, models: Models) -> list[Gauge]:
+        """Name the bundles on the board; and how far one is from its reference, the one nearest to its tolerance."""
+        shown = []
+        for model in models.each:
+            told = model.manifest
+            labels = {"name": told.name, "version": told.version, "sha256": model.sha256, "family": told.family}
+            shown.append(self._board.gauge("tickcast_model_info", **labels))
+            shown[-1].set(1)
+        nearest = max(models.each, key=_strain)
         for path in ANSWER_PATHS:
-            measured = [each.error_max for each in model.parity if each.path == path]
+            measured = [each.error_max for each in nearest.parity if each.path == path]
             gauge = self._board.gauge("tickcast_certificate_error_ratio", path=path)
             gauge.set(max(measured, default=nan))  # nan: absent
-        self._board.gauge("tickcast_certificate_tolerance_ratio").set(manifest.certificate.tolerance)
-        self._board.gauge("tickcast_uncaptured_graphs").set(len(model.engine.uncaptured))
-        for reason in model.engine.uncaptured:
+        self._board.gauge("tickcast_certificate_tolerance_ratio").set(nearest.manifest.certificate.tolerance)
+        uncaptured = [reason for model in models.each for reason in model.engine.uncaptured]
+        self._board.gauge("tickcast_uncaptured_graphs").set(len(uncaptured))
+        for reason in uncaptured:
             self._log.warning("graph runs without CUDA graphs", reason=reason)
         return shown
+
+
+def _horizons(models: Models) -> list[int]:
+    """All that forecasts are made for."""
+    return sorted({horizon for manifest in models.manifests for horizon in manifest.horizons})
+
+
+def _strain(model: Model) -> float:
+    """The model's largest error on this machine, as a share of what is tolerated."""
+    return max((each.error_max for each in model.parity), default=0.0) / model.manifest.certificate.tolerance
 
 
 def _fence(config: KafkaConfig, owner: str) -> None:

@@ -5,20 +5,21 @@ windows module, and compares it with what lies in the output and dead-letter top
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tickcast import codec, forecast_formats, records, symbols
+from tickcast import codec_routed, forecast_formats, records, symbols
 from tickcast.clients import OffsetRange, Partition, Record
 from tickcast.codec import Decoder
 from tickcast.config import Config
 from tickcast.errors import BadRecord, NonFiniteForecast
 from tickcast.gaps import Gaps, Remark
 from tickcast.manifest import Manifest
-from tickcast.partition_state import windows_of
+from tickcast.partition_state import partition_windows_of
+from tickcast.symbols import UNANSWERED, Route
 
 # What a tick should become, as one small number per offset.
 ABSENT, FORECAST, DEAD_LETTER, OTHER = range(4)
@@ -65,17 +66,18 @@ class PartitionAudit:
     def __init__(
         self,
         config: Config,
-        manifest: Manifest,
+        manifests: Sequence[Manifest],
         audited: OffsetRange,
+        route: Route,
         decoder: Decoder,
         read: Callable[[bytes], Remark],
     ) -> None:
-        """`decoder` is for its ticks, `read` for its forecasts."""
+        """`decoder` is for its ticks, `route` tells whose they are, `read` is for its forecasts."""
         self.audited = audited
         self._decoder = decoder
         self._read = read
-        self._windows = windows_of(manifest, config.recovery)
-        self._has_model = symbols.matcher(config.models[0].symbols)
+        self._route = route
+        self._decides = partition_windows_of(manifests, config.recovery).decides
         length = audited.end - audited.first
         self._expected = np.zeros(length, np.uint8)
         self._forecasts = np.zeros(length, np.uint16)
@@ -150,9 +152,10 @@ class PartitionAudit:
             tick = self._decoder.decode(record)
         except BadRecord:
             return "dead_letter"
-        if not self._has_model(tick.symbol):
-            return "no_model"
-        decision = self._windows.decide(tick)
+        place = self._route(tick.symbol)
+        if place < 0:
+            return UNANSWERED[place]
+        decision = self._decides[place](tick)
         if self._gaps is not None and decision.row is not None:
             self._gaps.row(at, decision.row)
         return decision.fate
@@ -168,21 +171,22 @@ class PartitionAudit:
 
 def audit(
     config: Config,
-    manifest: Manifest,
+    manifests: Sequence[Manifest],
     audited: Mapping[Partition, OffsetRange],
     ticks: Iterable[Record],
     forecasts: Iterable[Record],
     dead_letters: Iterable[Record],
 ) -> dict[Partition, Account]:
-    """The account of each partition of `audited`.
+    """The account of each partition of `audited`. `manifests` are of the configured bundles, in their order.
 
     `ticks` begin `replay_records_max` offsets before each audited range, or at the oldest one kept. Raises KeyError or
     ValueError for an output record whose headers name no source; where ticks may be skipped because of the clock also
     msgspec.DecodeError for one that is no forecast.
     """
-    decoder = codec.configured(config, manifest.record_columns)
+    route = symbols.route(config.models, manifests)
+    decoder = codec_routed.configured(config, manifests, route)
     read = forecast_formats.decoder(config, Remark)
-    partitions = {p: PartitionAudit(config, manifest, held, decoder, read) for p, held in audited.items()}
+    partitions = {p: PartitionAudit(config, manifests, held, route, decoder, read) for p, held in audited.items()}
     for record in ticks:
         partitions[record.partition].tick(record)
     for record in dead_letters:

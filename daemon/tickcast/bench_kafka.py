@@ -122,7 +122,7 @@ class _Job:
     def accounts(self) -> list[Account]:
         """Of every daemon's input topic, whole."""
         daemons = [subject for subject in self._subjects.values() if subject.kind == "daemon"]
-        return [each for one in daemons for each in accounts_of(one.config, self._manifest, None, "end").values()]
+        return [each for one in daemons for each in accounts_of(one.config, [self._manifest], None, "end").values()]
 
     def delete_topics(self) -> None:
         """Leave nothing behind on the cluster."""

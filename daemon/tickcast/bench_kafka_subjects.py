@@ -64,7 +64,7 @@ def subject(kind: str, folder: Path, name: str, bundle: Path, sections: Mapping[
     }
     rest = {head: body for head, body in sections.items() if head != "kafka"}
     path = folder / f"{name}.toml"
-    models = [{"bundle": str(bundle.resolve())}]
+    models = [{"bundle": str(bundle.resolve()), "allow_untrained_symbols": True}]
     whole = {"kafka": kafka, **rest, "http": {"port": 0}, "log": {"format": "json"}}
     path.write_text(toml_text.document(whole, {"models": models}), "utf-8")
     return Subject(kind, path, config.load(path, {}))

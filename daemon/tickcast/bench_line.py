@@ -64,7 +64,7 @@ class Line:
     """One bundle under load. `fill` first; then as many runs as wanted."""
 
     def __init__(self, bundle: Bundle, inference: InferenceConfig, feed: Feed, sequence: bool, clock: Clock) -> None:
-        """`sequence`: the ticks carry sequence numbers. Raises as `Engine` and `model.around` do."""
+        """`sequence`: the ticks carry sequence numbers. Raises as `Engine`, `model.around` and `model.together` do."""
         self.bundle = bundle
         self.feed = feed
         self._clock = clock
@@ -79,7 +79,7 @@ class Line:
         self.shared = SharedMemory(self._board, Tape.create(), Wish.create())
         self._client = BenchClient(clock, self._fill)
         config = _config(bundle, inference, self._fill.ticks, sequence)
-        ready = model.around(self._engine, config)
+        ready = model.together(config, [model.around(self._engine, config)])
         self._assembly = Assembly(
             config,
             ready,
@@ -189,7 +189,7 @@ def _config(bundle: Bundle, inference: InferenceConfig, fill_ticks: int, sequenc
             dead_letter_topic=DEAD_LETTER_TOPIC,
         ),
         input=InputConfig(sequence="sequence" if sequence else ""),
-        models=(ModelConfig(bundle=bundle.folder),),
+        models=(ModelConfig(bundle=bundle.folder, allow_untrained_symbols=True),),
         inference=inference,
         recovery=RecoveryConfig(replay_records_max=fill_ticks + MEASURED_TICKS_MAX),
     )

@@ -29,7 +29,9 @@ COMMANDS: dict[str, Command] = {
     "check-config": Command("tickcast.commands.check_config", "Print every error of a configuration at once."),
     "verify": Command("tickcast.commands.verify", "Re-check a bundle's hashes and parity."),
     "audit": Command("tickcast.commands.audit", "Account for every tick of a topic; exit 1 if it does not add up."),
+    "promote": Command("tickcast.commands.promote", "Let the shadow answer where its live error is lower; and back."),
     "replay": Command("tickcast.commands.replay", "Play a tick file into a topic."),
+    "backtest": Command("tickcast.commands.backtest", "Answer the ticks of files, as fast as this machine can."),
     "bench engine": Command("tickcast.commands.bench_engine", "Time the pipeline from record bytes to forecast bytes."),
     "bench kafka": Command("tickcast.commands.bench_kafka", "Time the daemon through a real broker, end to end."),
     "install-service": Command("tickcast.commands.install_service", "Put a systemd service in place."),
@@ -38,6 +40,7 @@ COMMANDS: dict[str, Command] = {
     "broker": Command("tickcast.commands.broker", "Run a local Kafka for development.", "demo"),
     "train": Command("tickcast_export.commands.train", "Train a model on tick files.", "export"),
     "export": Command("tickcast_export.commands.export", "Turn a model into a certified bundle.", "export"),
+    "evaluate": Command("tickcast_export.commands.evaluate", "Score a bundle beside baselines, by day.", "export"),
     "demo": Command("tickcast_export.commands.demo", "Run the whole job on this machine and report.", "export,demo"),
     "version": Command("tickcast.commands.version", "Print the version."),
 }

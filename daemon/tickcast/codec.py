@@ -9,9 +9,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Protocol
 
-from tickcast import schema_registry
 from tickcast.clients import Record
-from tickcast.config import Config, InputConfig
+from tickcast.config import InputConfig
 from tickcast.errors import (
     ConfigurationError,
     EmptyRecord,
@@ -47,15 +46,6 @@ DECODERS: dict[str, tuple[str, str]] = {
 }
 # Name in `input.format` -> the extra that brings its library, where that does not come with tickcast.
 EXTRAS = {"avro": "registry", "protobuf": "registry"}
-
-
-def configured(config: Config, columns: tuple[str, ...]) -> Decoder:
-    """The configured decoder for the record columns of a bundle, asking the registry where records name schemas.
-
-    Raises as `decoder` does.
-    """
-    known = Schemas(schema_registry.fetch(config.registry, config.input.format)) if config.input.is_framed else None
-    return decoder(config.input, columns, known)
 
 
 def decoder(config: InputConfig, columns: tuple[str, ...], known: Schemas | None = None) -> Decoder:

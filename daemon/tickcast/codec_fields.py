@@ -139,6 +139,8 @@ def _getter(attributes: list[str], has_nulls: bool) -> Callable[[Any], tuple[Any
     if has_nulls:
         paths = [attribute.split(".") for attribute in attributes]
         return lambda fields: tuple([_leaf(fields, path) for path in paths])
+    if not attributes:
+        return lambda fields: ()
     if len(attributes) == 1:  # attrgetter of one name does not return a tuple
         single = attrgetter(attributes[0])
         return lambda fields: (single(fields),)

@@ -71,5 +71,6 @@ class _Refusal:
 
 
 def schemas_of(decoder: Decoder) -> Schemas | None:
-    """What `decoder` knows of the registry's schemas; None where it needs none."""
-    return decoder.schemas if isinstance(decoder, FramedDecoder) else None
+    """What `decoder`, or each that it is made of, knows of the registry's schemas; None where it needs none."""
+    known = getattr(decoder, "schemas", None)
+    return known if isinstance(known, Schemas) else None

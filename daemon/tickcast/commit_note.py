@@ -5,9 +5,11 @@ v=1 replay_from=1234 window=64 rules=0123456789abcdef owner=NAME
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from tickcast.config import Config
+from tickcast import symbols
+from tickcast.config import Config, ModelConfig
 from tickcast.manifest import Manifest
 
 VERSION = 1
@@ -39,14 +41,25 @@ def parse(text: str) -> CommitNote | None:
     return CommitNote(int(match[1]), int(match[2]), match[3], match[4])
 
 
-def rules_hash(config: Config, manifest: Manifest) -> str:
-    """A hash over all that windows are a function of: symbols, rules, columns, how they are read, R, symbol limit."""
+def rules_hash(config: Config, manifests: Sequence[Manifest]) -> str:
+    """A hash over all that windows are a function of: symbols, rules, columns, how they are read, R, symbol limit.
+
+    `manifests` are of the configured bundles, in the configuration's order, which tells whose a symbol is.
+    """
     limits = config.recovery
     lines = [
         f"replay_records_max={limits.replay_records_max} max_symbols={limits.max_symbols}",
         config.input.model_dump_json(exclude={"dead_letter_bytes_max"}),
-        f"{','.join(config.models[0].symbols)} {','.join(manifest.columns)} {manifest.rules.text()}",
     ]
-    if config.inference.mode == "carried" and manifest.carried is not None:  # more must be read back than for windows
-        lines.append(f"carried interval_offsets={manifest.carried.interval_offsets}")
+    for entry, manifest in zip(config.models, manifests, strict=True):
+        lines.append(_line(entry, manifest))
+        if config.inference.mode == "carried" and manifest.carried is not None:  # more is read back than for windows
+            lines.append(f"carried interval_offsets={manifest.carried.interval_offsets}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:RULES_DIGITS]
+
+
+def _line(entry: ModelConfig, manifest: Manifest) -> str:
+    """Whose windows there are, and by which rules."""
+    line = f"{','.join(entry.symbols)} {','.join(manifest.columns)} {manifest.rules.text()}"
+    trained = symbols.trained_symbols(entry, manifest)
+    return f"{line} trained={','.join(sorted(trained))}" if trained else line

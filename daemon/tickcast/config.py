@@ -13,12 +13,15 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from tickcast import security_config
+from tickcast import model_config, promotion_config, security_config
 from tickcast.config_section import Section as Section
 from tickcast.errors import ConfigurationError
 from tickcast.input_config import InputConfig as InputConfig
 from tickcast.lag_config import LagConfig
+from tickcast.model_config import MODELS_MAX
+from tickcast.model_config import ModelConfig as ModelConfig
 from tickcast.output_config import OutputConfig
+from tickcast.promotion_config import PromotionConfig
 from tickcast.registry_config import RegistryConfig
 from tickcast.security_config import SecurityConfig
 
@@ -104,18 +107,6 @@ class KafkaConfig(Section):
         return self
 
 
-class ModelConfig(Section):
-    """A bundle and the symbols it answers."""
-
-    bundle: Path = Field(description="folder made by `tickcast export`; a relative path starts at the file's folder")
-    symbols: tuple[str, ...] = Field(
-        ("*",), description="shell patterns of the symbols this bundle answers", min_length=1
-    )
-    watch_interval_ms: Annotated[int, Field(ge=0, le=3_600_000)] = Field(
-        0, description="time between looks whether the folder holds another bundle, to reload it; 0: only on SIGHUP"
-    )
-
-
 class InferenceConfig(Section):
     """How graphs are run."""
 
@@ -199,11 +190,12 @@ class Config(Section):
     output: OutputConfig = OutputConfig()
     registry: RegistryConfig = RegistryConfig()
     models: tuple[ModelConfig, ...] = Field(
-        description="bundles; exactly one in this version", min_length=1, max_length=1
+        description="bundles, each for symbols of its own", min_length=1, max_length=MODELS_MAX
     )
     inference: InferenceConfig = InferenceConfig()
     recovery: RecoveryConfig = RecoveryConfig()
     lag: LagConfig = LagConfig()
+    promotion: PromotionConfig = PromotionConfig()
     http: HttpConfig = HttpConfig()
     health: HealthConfig = HealthConfig()
     log: LogConfig = LogConfig()
@@ -211,10 +203,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _outputs_are_no_inputs(self) -> "Config":
         topics = (self.kafka.output_topic, self.kafka.dead_letter_topic)
-        if both := sorted(set(topics) & set(self.kafka.input_topics)):
+        if both := sorted({*topics, *self.shadow_topics} & set(self.kafka.input_topics)):
             raise ValueError(f"kafka.input_topics: {', '.join(both)}: also written to, which would never end")
         if len(set(topics)) < len(topics):
             raise ValueError("kafka.dead_letter_topic: must not be kafka.output_topic")
+        if both := sorted({self.kafka.output_topic, self.kafka.dead_letter_topic} & self.shadow_topics):
+            raise ValueError(f"models.shadow_topic: {', '.join(both)}: others write there")
         return self
 
     @model_validator(mode="after")
@@ -222,6 +216,16 @@ class Config(Section):
         if self.input.is_framed and not self.registry.url:
             raise ValueError(f"input.format: {self.input.format} needs input.schema_file, or registry.url")
         return self
+
+    @model_validator(mode="after")
+    def _every_model_is_reached(self) -> "Config":
+        model_config.check_reached(self.models)
+        return self
+
+    @property
+    def shadow_topics(self) -> frozenset[str]:
+        """Where shadows' forecasts go."""
+        return model_config.shadow_topics(self.models, self.kafka.output_topic)
 
     @property
     def instance_id(self) -> str:
@@ -234,8 +238,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     tree = _read(path)
     tree.setdefault("name", path.stem)
     overridden = _override(tree, environment)
-    for model in _models(tree):
-        model["bundle"] = str(path.parent / model["bundle"])
+    model_config.locate(tree, path.parent)
+    promotion_config.locate(tree, path.parent)
     security_config.locate(_security(tree), path.parent, environment)
     security_config.locate(_section(tree, "registry"), path.parent, environment)
     if isinstance(schema := _section(tree, "input").get("schema_file"), str) and schema:
@@ -249,7 +253,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
 
 def bundles(path: Path) -> list[Path]:
     """The bundles that `path` names, whatever else is wrong with it. Raises ConfigurationError where it is no TOML."""
-    return [path.parent / model["bundle"] for model in _models(_read(path))]
+    return [path.parent / model["bundle"] for model in model_config.entries(_read(path))]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -259,12 +263,6 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not TOML: {error}") from error
-
-
-def _models(tree: dict[str, Any]) -> list[dict[str, Any]]:
-    models = tree.get("models")
-    entries = models if isinstance(models, list) else []
-    return [each for each in entries if isinstance(each, dict) and isinstance(each.get("bundle"), str)]
 
 
 def _security(tree: dict[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from tickcast.board import Board
 from tickcast.clients import Client
 from tickcast.clock import Clock
 from tickcast.config import Config
+from tickcast.control_follower import ControlFollower
 from tickcast.errors import ConfigurationError
 from tickcast.garbage import GarbageWatch
 from tickcast.keep_warm import KeepWarm
-from tickcast.model import Model
+from tickcast.model import Models
 from tickcast.notify import Notifier
 from tickcast.pulse import Pulse
 from tickcast.reload import Reloads
@@ -34,6 +35,8 @@ class Daemon:
         """`reread` reads the configuration again, as it is written at a reload."""
         self._config = config
         self._reread = reread
+        follows = bool(config.promotion.control_topic)
+        self._follower = ControlFollower(config, self._ask_reload) if follows else None
         self._clock = clock
         self._log = log.get("daemon")
         self._notifier = Notifier(environment, clock)
@@ -63,6 +66,9 @@ class Daemon:
         hang_timeout_s = self._config.health.hang_timeout_s
         sidecar = Sidecar.launch(shared, self._config.http, hang_timeout_s, self._config.name)
         try:
+            if self._follower is not None:
+                self._follower.read()
+                self._config = self._follower.applied(self._config)
             loaded = self._load(shared.board)
             self._log.info("metrics and health", url=sidecar.url)
             kafka = topic_limits.applied(self._config.kafka)
@@ -74,31 +80,34 @@ class Daemon:
             finally:
                 client.close(self._config.recovery.drain_timeout_ms / 1_000)
         finally:
+            if self._follower is not None:
+                self._follower.stop()
             sidecar.stop()
             self._notifier.close()
 
-    def _load(self, board: Board) -> Model:
+    def _load(self, board: Board) -> Models:
         loaded = model.load(self._config)
-        engine, manifest = loaded.engine, loaded.manifest
-        say = self._log.warning if engine.provider_reason else self._log.info
-        say("provider", provider=engine.provider, reason=engine.provider_reason)
-        self._log.info("model", name=manifest.name, version=manifest.version, sha256=loaded.sha256)
-        board.gauge("tickcast_build_info", version=__version__, python=platform.python_version()).set(1)
         requested = self._config.inference.provider
-        board.gauge("tickcast_provider_info", provider=engine.provider, requested=requested).set(1)
-        if engine.remark:
-            self._log.warning("distant memory", reason=engine.remark)
+        for each in loaded.each:
+            engine, manifest = each.engine, each.manifest
+            say = self._log.warning if engine.provider_reason else self._log.info
+            say("provider", provider=engine.provider, reason=engine.provider_reason)
+            self._log.info("model", name=manifest.name, version=manifest.version, sha256=each.sha256)
+            board.gauge("tickcast_provider_info", provider=engine.provider, requested=requested).set(1)
+            if engine.remark:
+                self._log.warning("distant memory", reason=engine.remark)
+        board.gauge("tickcast_build_info", version=__version__, python=platform.python_version()).set(1)
         board.gauge("tickcast_start_time_seconds").set(self._clock.wall_ns() / 1e9)
         return loaded
 
     def _check_topics(self, client: Client) -> None:
         kafka = self._config.kafka
-        wanted = {*kafka.input_topics, kafka.output_topic, kafka.dead_letter_topic}
+        wanted = {*kafka.input_topics, kafka.output_topic, kafka.dead_letter_topic, *self._config.shadow_topics}
         missing = sorted(topic for topic in wanted if not client.partitions_of(topic, TOPIC_TIMEOUT_S))
         if missing:
             raise ConfigurationError(f"kafka: topics that do not exist: {', '.join(missing)}; create them first")
 
-    def _serve(self, shared: SharedMemory, sidecar: Sidecar, loaded: Model, client: Client) -> None:
+    def _serve(self, shared: SharedMemory, sidecar: Sidecar, loaded: Models, client: Client) -> None:
         clock, board, tape = self._clock, shared.board, shared.tape
 
         def alive() -> None:
@@ -107,8 +116,8 @@ class Daemon:
 
         assembly = Assembly(self._config, loaded, client, board, tape, clock, alive, self._fault)
         pipeline, ownership = assembly.pipeline, assembly.ownership
-        reloads = Reloads(self._config, assembly, self._reread, board, self._notifier, clock)
-        keep_warm = KeepWarm(assembly.stay_warm, loaded.engine.keep_warm_interval_ms, clock)
+        reloads = Reloads(self._config, assembly, self._as_in_force, board, self._notifier, clock)
+        keep_warm = KeepWarm(assembly.stay_warm, loaded.each[0].engine.keep_warm_interval_ms, clock)
         pulse = Pulse(
             self._config,
             board,
@@ -123,6 +132,8 @@ class Daemon:
         spotlight = Spotlight(shared.wish, tape, clock)
         garbage = GarbageWatch(board.histogram("tickcast_gc_pause_seconds"), clock)
         garbage.start()
+        if self._follower is not None:
+            self._follower.start()
         self._serving = True
         try:
             while not self._stopping:
@@ -139,6 +150,11 @@ class Daemon:
         self._notifier.stopping("draining")
         self._log.info("stopping", reason="signal")
 
+    def _as_in_force(self) -> Config:
+        """The configuration as it is written now, with the bundles in force."""
+        read = self._reread()
+        return read if self._follower is None else self._follower.applied(read)
+
     def _turn_of(self, reloads: Reloads) -> None:
         if self._reload_asked:
             self._reload_asked = False
@@ -151,6 +167,10 @@ class Daemon:
             raise _StoppedEarlyError
 
     def _reload(self, number: int, frame: FrameType | None) -> None:
+        self._ask_reload()
+
+    def _ask_reload(self) -> None:
+        """Safe in a signal's handler, and on any thread."""
         self._reload_asked = True
 
 

@@ -18,7 +18,7 @@ from tickcast.avro_schema import AvroSchema
 from tickcast.config import Config
 from tickcast.errors import ConfigurationError
 from tickcast.known_schemas import Schema
-from tickcast.records import BundleName, Forecast
+from tickcast.records import Bands, BundleName, Forecast
 
 # Names, and numbers that come again and again.
 REMEMBERED = 4_096
@@ -95,8 +95,13 @@ def _encoded(header: bytes, forecast: Forecast) -> bytes:
         _bundle(forecast.bundle),
         _text(forecast.path),
         _array(forecast.flags),
+        _NULL if forecast.bands is None else _bands(forecast.bands),
     )
     return b"".join(parts)
+
+
+def _bands(bands: Bands) -> bytes:
+    return _THERE + _double(bands.level) + _doubles(bands.half_widths)
 
 
 def _long(value: int) -> bytes:

@@ -22,9 +22,9 @@ from tickcast.records import Forecast
 
 # Topics, models and their horizons that are remembered as they are written.
 REMEMBERED = 4_096
-BUNDLE = ".tickcast.BundleName"
 # Name -> type, in the order of their numbers, which are those of `schemas/forecast.proto`.
 BUNDLE_FIELDS = {"name": Field.TYPE_STRING, "version": Field.TYPE_STRING, "sha256": Field.TYPE_STRING}
+BANDS_FIELDS = {"level": Field.TYPE_DOUBLE, "half_widths": Field.TYPE_DOUBLE}
 FIELDS = {
     "v": Field.TYPE_INT32,
     "symbol": Field.TYPE_STRING,
@@ -43,8 +43,12 @@ FIELDS = {
     "bundle": Field.TYPE_MESSAGE,
     "path": Field.TYPE_STRING,
     "flags": Field.TYPE_STRING,
+    "bands": Field.TYPE_MESSAGE,
 }
-REPEATED = frozenset({"horizons", "forecast", "flags"})
+MESSAGES = {"Forecast": FIELDS, "BundleName": BUNDLE_FIELDS, "Bands": BANDS_FIELDS}
+# Fields that are messages -> which.
+MADE_OF = {"bundle": "BundleName", "bands": "Bands"}
+REPEATED = frozenset({"horizons", "forecast", "flags", "half_widths"})
 OPTIONAL = "reference_mid"
 
 
@@ -53,7 +57,7 @@ def encoder(config: Config) -> Callable[[Forecast], bytes]:
     header = forecast_schema.header(config)
     if header:
         header += codec_protobuf.FIRST
-    made, bundle_made = message_types()
+    made, bundle_made, bands_made = message_types()
 
     @functools.lru_cache(REMEMBERED)
     def constant(*fields: Any) -> bytes:
@@ -64,6 +68,7 @@ def encoder(config: Config) -> Callable[[Forecast], bytes]:
         return written
 
     def encode(one: Forecast) -> bytes:
+        bands = one.bands
         changing = made(
             symbol=one.symbol,
             partition=one.partition,
@@ -75,6 +80,7 @@ def encoder(config: Config) -> Callable[[Forecast], bytes]:
             forecast=one.forecast,
             reference_mid=one.reference_mid,
             skipped_before=one.skipped_before,
+            bands=None if bands is None else bands_made(level=bands.level, half_widths=bands.half_widths),
         )
         same = constant(one.v, one.topic, one.horizons, one.unit, one.bundle, one.path, one.flags)
         written: bytes = same + changing.SerializeToString()
@@ -85,7 +91,7 @@ def encoder(config: Config) -> Callable[[Forecast], bytes]:
 
 def decoder(config: Config, kind: Any) -> Callable[[bytes], Any]:
     """See `ForecastFormat`. Numbers say what fields are, whatever version of the schema wrote them."""
-    made, _ = message_types()
+    made, *_ = message_types()
     is_framed = bool(config.registry.url)
 
     def decode(value: bytes) -> Any:
@@ -98,24 +104,23 @@ def decoder(config: Config, kind: Any) -> Callable[[bytes], Any]:
     return decode
 
 
-def message_types() -> tuple[type[Message], type[Message]]:
-    """The forecast's and the bundle name's."""
+def message_types() -> tuple[type[Message], ...]:
+    """Those of `MESSAGES`."""
     pool = DescriptorPool()
     pool.Add(_file())
-    made, bundle = (GetMessageClass(pool.FindMessageTypeByName(f"tickcast.{n}")) for n in ("Forecast", "BundleName"))
-    return made, bundle
+    return tuple(GetMessageClass(pool.FindMessageTypeByName(f"tickcast.{name}")) for name in MESSAGES)
 
 
 def _file() -> FileDescriptorProto:
     """What `protoc` makes of `schemas/forecast.proto`: it is not there when the daemon runs."""
     file = FileDescriptorProto(name="forecast.proto", package="tickcast", syntax="proto3")
-    for name, fields in (("Forecast", FIELDS), ("BundleName", BUNDLE_FIELDS)):
+    for name, fields in MESSAGES.items():
         message = file.message_type.add(name=name)
         for number, (field, kind) in enumerate(fields.items(), 1):
             label = Field.LABEL_REPEATED if field in REPEATED else Field.LABEL_OPTIONAL
             added = message.field.add(name=field, number=number, label=label, type=kind)
             if kind == Field.TYPE_MESSAGE:
-                added.type_name = BUNDLE
+                added.type_name = f".tickcast.{MADE_OF[field]}"
             if field == OPTIONAL:  # which proto3 writes down as a oneof of its own
                 added.proto3_optional, added.oneof_index = True, 0
                 message.oneof_decl.add(name=f"_{field}")
@@ -124,8 +129,10 @@ def _file() -> FileDescriptorProto:
 
 def _fields(found: Any) -> dict[str, Any]:
     fields = {name: getattr(found, name) for name in FIELDS}
-    fields |= {name: tuple(fields[name]) for name in REPEATED}
+    fields |= {name: tuple(fields[name]) for name in REPEATED & FIELDS.keys()}
     fields["bundle"] = {name: getattr(found.bundle, name) for name in BUNDLE_FIELDS}
+    bands = {"level": found.bands.level, "half_widths": tuple(found.bands.half_widths)}
+    fields["bands"] = bands if found.HasField("bands") else None
     if not found.HasField(OPTIONAL):
         fields[OPTIONAL] = None
     return fields

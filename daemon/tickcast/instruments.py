@@ -2,7 +2,6 @@
 
 from collections import Counter as Multiset
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -11,11 +10,12 @@ from tickcast.clients import Partition
 from tickcast.clock import Clock
 from tickcast.deliveries import Batch
 from tickcast.errors import BAD_RECORD_REASONS
-from tickcast.metrics import LAG_REASONS, STAGES, TRANSACTION_RESULTS
+from tickcast.metrics import LAG_REASONS, STAGES, TRANSACTION_RESULTS, UNANSWERED_REASONS
 from tickcast.records import AnswerPath
+from tickcast.symbols import Unanswered
 from tickcast.windows import SKIPPED, Fate
 
-Outcome = Fate | Literal["no_model"]
+Outcome = Fate | Unanswered
 
 
 class StageTimer:
@@ -76,7 +76,7 @@ class Instruments:
         self.warming = board.counter("tickcast_warming_ticks_total")
         self.skipped = {
             reason: board.counter("tickcast_skipped_ticks_total", reason=reason)
-            for reason in (*SKIPPED, "no_model", *LAG_REASONS)
+            for reason in (*SKIPPED, *UNANSWERED_REASONS, *LAG_REASONS)
         }
         self.dead_letters = {
             reason: board.counter("tickcast_dead_letters_total", reason=reason) for reason in BAD_RECORD_REASONS
@@ -117,11 +117,11 @@ class Instruments:
             elif outcome != "forecast":
                 self.skipped[outcome].add(number)
 
-    def count_expired(self, late: Sequence[int]) -> None:
-        """Forecasts that came `late` sampled ticks late: those up to so far ahead are of use no more."""
+    def count_expired(self, late: Sequence[int], horizons: Sequence[int]) -> None:
+        """Forecasts for `horizons` that came `late` sampled ticks late: those up to so far ahead are of use no more."""
         ahead = np.array(late)
-        for horizon, counter in self.expired.items():
-            counter.add(int(np.count_nonzero(ahead >= horizon)))
+        for horizon in horizons:
+            self.expired[horizon].add(int(np.count_nonzero(ahead >= horizon)))
 
     def answered(self, batch: Batch) -> None:
         """All of `batch` was acknowledged."""

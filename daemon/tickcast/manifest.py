@@ -1,6 +1,7 @@
 """What a bundle says of itself: `manifest.json`, and nothing the daemon must know of a model lies elsewhere."""
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated, Literal
@@ -129,6 +130,30 @@ class CarriedCertificate(Part):
     windowed_spread: float = Field(ge=0, description="the windowed answers' root mean square, in units of target_scale")
 
 
+class Bands(Part):
+    """How far off the forecasts were on validation ticks: what bands around them begin with (split conformal)."""
+
+    level: float = Field(gt=0, lt=1, description="share of what happens that a band is to hold")
+    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        min_length=1, max_length=1_000, description="levels that half-widths are known for, ascending"
+    )
+    half_widths: tuple[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], ...] = Field(
+        description="for each of `levels` one per horizon, in `unit`: quantiles of the absolute error"
+    )
+    cases: int = Field(ge=1, description="validation windows that they are of")
+
+    @model_validator(mode="after")
+    def _is_a_curve(self) -> "Bands":
+        if list(self.levels) != sorted(set(self.levels)):
+            raise ValueError("levels ascend")
+        if len(self.half_widths) != len(self.levels):
+            raise ValueError("half_widths: one line for each of levels")
+        for narrower, wider in itertools.pairwise(self.half_widths):
+            if len(narrower) != len(wider) or any(a > b for a, b in zip(narrower, wider, strict=True)):
+                raise ValueError("half_widths: every line has as many, none smaller than in the line before")
+        return self
+
+
 class Manifest(Part):
     """The whole of `manifest.json`."""
 
@@ -156,6 +181,7 @@ class Manifest(Part):
     tools: dict[str, str] = Field(description="tool -> version that made the bundle")
     certificate: Certificate
     carried: CarriedCertificate | None = Field(None, description="without it the mode `carried` is refused")
+    bands: Bands | None = Field(None, description="without it forecasts carry no bands")
     golden_sha256: Sha256
     content_sha256: Sha256 | Literal[""] = Field("", description="of everything else in here, as `digest` computes it")
     training: dict[str, object] = Field(
@@ -180,6 +206,8 @@ class Manifest(Part):
             "anchor" in self.graphs
         ):
             raise ValueError("graphs: anchor, carried and the certificate `carried` go together")
+        if self.bands is not None and len(self.bands.half_widths[0]) != len(self.horizons):
+            raise ValueError("bands: half_widths has one value per horizon")
         if "fold" in self.graphs and self.carried is None:
             raise ValueError("graphs: fold is of no use without anchor and carried")
         if "carried" in self.graphs and ("features" not in self.graphs or self.rules.window < 2):
@@ -200,7 +228,8 @@ def digest(manifest: Manifest) -> str:
     A section that is not there counts for nothing: bundles keep their digest when a new one is thought of.
     """
     bare = manifest.model_copy(update={"content_sha256": ""})
-    return hashlib.sha256(bare.model_dump_json(exclude=None if bare.carried else {"carried"}).encode()).hexdigest()
+    absent = {name for name in ("carried", "bands") if getattr(bare, name) is None}
+    return hashlib.sha256(bare.model_dump_json(exclude=absent).encode()).hexdigest()
 
 
 def sealed(manifest: Manifest) -> Manifest:

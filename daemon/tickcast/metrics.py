@@ -30,8 +30,17 @@ WALL_LATENCIES = ("event_to_sent", "kafka_to_sent")
 ANSWER_PATHS = ("finish", "window", "carried")
 # What becomes of a transaction.
 TRANSACTION_RESULTS = ("committed", "aborted")
+# By which of its rules a tick makes no row, and by which state of its market.
+RULE_REASONS = ("unsampled", "late", "duplicate", "one_sided", "crossed", "halted")
+# Why there is no model for a symbol: no pattern has it, or the bundle was trained for others.
+UNANSWERED_REASONS = ("no_model", "untrained")
 # Why a due tick is not answered: it was not its symbol's newest, or too old.
 LAG_REASONS = ("latest", "stale")
+# On which side of what happened a forecast lay, and whether the mid moved to the side that was forecast.
+ERROR_SIDES = ("above", "below")
+DIRECTION_RESULTS = ("right", "wrong")
+# What a raw column is to the model: an input by its value, or a price of which it only sees changes.
+COLUMN_KINDS = ("input", "price")
 
 Kind = Literal["counter", "gauge", "histogram"]
 ANY: tuple[str, ...] = ()
@@ -84,7 +93,7 @@ _TABLE = (
         "tickcast_skipped_ticks_total",
         "counter",
         "Ticks without a forecast by the rules of windows and market states, for want of a model, or by `lag`.",
-        {"reason": ("unsampled", "late", "duplicate", "one_sided", "crossed", "halted", "no_model", *LAG_REASONS)},
+        {"reason": (*RULE_REASONS, *UNANSWERED_REASONS, *LAG_REASONS)},
     ),
     Metric(
         "tickcast_dead_letters_total",
@@ -113,6 +122,65 @@ _TABLE = (
     ),
     Metric(
         "tickcast_persistence_squared_error_total",
+        "counter",
+        "Sum of the squared errors that the guess of no change would have had, in the same unit.",
+        {"horizon": ANY},
+    ),
+    Metric(
+        "tickcast_forecast_absolute_error_total",
+        "counter",
+        "Sum of their absolute errors, in target_scale, by the side of what happened that the forecast lay on: above "
+        "less below is the bias.",
+        {"horizon": ANY, "side": ERROR_SIDES},
+    ),
+    Metric(
+        "tickcast_forecast_directions_total",
+        "counter",
+        "Those of them where the mid moved, by whether it was to the side that was forecast.",
+        {"horizon": ANY, "result": DIRECTION_RESULTS},
+    ),
+    Metric("tickcast_forecasts_banded_total", "counter", "Those of them that came with a band.", {"horizon": ANY}),
+    Metric(
+        "tickcast_forecasts_covered_total",
+        "counter",
+        "Those of them with a band that what happened was in.",
+        {"horizon": ANY},
+    ),
+    Metric(
+        "tickcast_bands_begun_total",
+        "counter",
+        "Windows whose bands began with the half-widths of the export, as nothing was known of their symbol's errors.",
+    ),
+    # what went in, against what the model was trained on
+    Metric(
+        "tickcast_feature_drift_psi",
+        "gauge",
+        "Population stability index of a raw column: the ticks answered lately against those of the training. `price`: "
+        "its level is no input of the model, which sees changes.",
+        {"model": ANY, "column": ANY, "kind": COLUMN_KINDS},
+    ),
+    Metric("tickcast_feature_drift_ticks", "gauge", "Ticks answered lately that it is of.", {"model": ANY}),
+    # what a shadow answered, and what came of it
+    Metric("tickcast_shadow_forecasts_total", "counter", "Forecasts of shadows handed to the producer."),
+    Metric(
+        "tickcast_shadow_dropped_ticks_total",
+        "counter",
+        "Ticks that were answered and that a shadow did not: it did not keep up.",
+    ),
+    Metric(
+        "tickcast_shadow_forecasts_scored_total",
+        "counter",
+        "Forecast values of shadows whose tick has come.",
+        {"horizon": ANY},
+    ),
+    Metric(
+        "tickcast_shadow_squared_error_total",
+        "counter",
+        "Sum of their squared errors, in squares of the shadow's target_scale.",
+        {"horizon": ANY},
+    ),
+    Metric(
+        "tickcast_shadow_persistence_squared_error_total",
         "counter",
         "Sum of the squared errors that the guess of no change would have had, in the same unit.",
         {"horizon": ANY},
@@ -169,9 +237,10 @@ _TABLE = (
     Metric(
         "tickcast_model_info",
         "gauge",
-        "The bundle that answers.",
+        "A bundle that answers.",
         {"name": ANY, "version": ANY, "sha256": ANY, "family": ANY},
     ),
+    Metric("tickcast_shadow_info", "gauge", "The shadow.", {"name": ANY, "version": ANY, "sha256": ANY}),
     Metric(
         "tickcast_certificate_error_ratio",
         "gauge",

@@ -3,7 +3,7 @@
 Stage `commit` of the way of a tick.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from tickcast import commit_note
 from tickcast.clients import Committed, Partition
@@ -18,16 +18,16 @@ NOBODY = ""
 class Offers:
     """The states of the partitions owned, as offsets with notes; remembers what of it is committed."""
 
-    def __init__(self, config: Config, manifest: Manifest) -> None:
+    def __init__(self, config: Config, manifests: Sequence[Manifest]) -> None:
         self.states: dict[Partition, PartitionState] = {}
         self._config = config
         self._owner = config.instance_id
-        self.adopt(manifest)
+        self.adopt(manifests)
 
-    def adopt(self, manifest: Manifest) -> None:
-        """Notes are for the bundle of `manifest` from now on; each partition is due for one."""
-        self.rules_hash = commit_note.rules_hash(self._config, manifest)
-        self._window = manifest.rules.window
+    def adopt(self, manifests: Sequence[Manifest]) -> None:
+        """Notes are for the bundles of `manifests` from now on; each partition is due for one."""
+        self.rules_hash = commit_note.rules_hash(self._config, manifests)
+        self._window = max(manifest.rules.window for manifest in manifests)
         self._committed: dict[Partition, int] = {}
 
     def offer(self, partition: Partition, owner: str | None = None) -> Committed:

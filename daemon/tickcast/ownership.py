@@ -3,7 +3,7 @@
 Stages `(acks)` and `commit` of the way of a tick; `takeovers` finds out where a partition goes on, `commits` commits.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from tickcast import commit_note, log
 from tickcast.clients import Client, Partition
@@ -31,7 +31,7 @@ class Ownership:
     def __init__(
         self,
         config: Config,
-        manifest: Manifest,
+        manifests: Sequence[Manifest],
         client: Client,
         offers: Offers,
         commits: Commits,
@@ -47,7 +47,7 @@ class Ownership:
         self.states: dict[Partition, PartitionState] = offers.states
         self.rebuilds = rebuilds
         self._config = config
-        self._manifest = manifest
+        self._manifests = manifests
         self._client = client
         self._offers = offers
         self._commits = commits
@@ -131,15 +131,15 @@ class Ownership:
         self._instruments.pending.set(self._takeovers.waiting)
         return answered
 
-    # -- called at a swap of the model, between two turns
+    # -- called at a swap of models, between two turns
 
-    def adopt(self, manifest: Manifest) -> None:
-        """Partitions that are taken up from now on, and all notes, are for the bundle of `manifest`."""
-        self._manifest = manifest
-        self._offers.adopt(manifest)
+    def adopt(self, manifests: Sequence[Manifest]) -> None:
+        """Partitions that are taken up from now on, and all notes, are for the bundles of `manifests`."""
+        self._manifests = manifests
+        self._offers.adopt(manifests)
 
-    def reread(self, manifest: Manifest) -> None:
-        """As `adopt`; and the windows of what is owned are filled anew from the topic, as that bundle wants them.
+    def reread(self, manifests: Sequence[Manifest]) -> None:
+        """As `adopt`; and the windows of what is owned are filled anew from the topic, as those bundles want them.
 
         What was handed over is settled first; each partition goes on from where it stands. Raises BrokerError where the
         cluster does not say in time what it holds: then nothing has changed.
@@ -147,7 +147,7 @@ class Ownership:
         self._commits.settle(())
         held = self._client.offset_range(self.states, ANSWER_TIMEOUT_S)
         found = {p: Found(self._offers.offer(p), held[p], 0) for p in self.states}
-        self.adopt(manifest)
+        self.adopt(manifests)
         self._client.pause(found)
         placed = self._place_all(found)
         self._windows_dropped()
@@ -201,9 +201,9 @@ class Ownership:
         return placed
 
     def _place(self, partition: Partition, found: Found) -> None:
-        reach = reach_of(self._config, self._manifest)
+        reach = reach_of(self._config, self._manifests)
         recovery = recover(found.committed, found.fresh_start, found.held, self._offers.rules_hash, reach)
-        windows = owned_windows_of(self._config, self._manifest, recovery.publish_from)
+        windows = owned_windows_of(self._config, self._manifests, recovery.publish_from)
         state = self.states[partition] = PartitionState(partition, recovery, windows)
         state.end = found.held.end
         self.homes.take_up(self.states[partition])

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tickcast import __version__
+from tickcast import __version__, page_errors
 from tickcast.board_looks import LATENCY
 from tickcast.clock import Clock
 from tickcast.health import Health
@@ -21,8 +21,6 @@ from tickcast.page_view import View
 from tickcast.rates import Interval, max_bound_s, quantile_s
 
 END_TO_END = ("event_to_sent", "kafka_to_sent", "handed_to_acknowledged")
-# Fewer outcomes than these in the last minutes say little: those since the start are shown then.
-SCORED_MIN = 100
 
 
 class Snapshots:
@@ -60,7 +58,8 @@ class Snapshots:
             "latency": {**_latency(recent), "history": watch.looks.latencies},
             "latency_over_s": BOUNDS_S[-1],
             "end_to_end": {name: _quantiles(recent, f"tickcast_{name}_seconds") for name in END_TO_END},
-            "errors": _errors(far) if far else [],
+            "errors": page_errors.errors(far) if far else [],
+            "drift": page_errors.drift(far.after) if far else [],
             "symbols": [row(each, scale, wall_ns) for each in rows.shown],
             "symbols_matching": rows.matching,
             "symbol": symbol_of(watch, chosen, wall_ns) if chosen else None,
@@ -124,35 +123,3 @@ def _latency(recent: Interval | None) -> dict[str, float | None]:
 def _quantiles(recent: Interval | None, name: str) -> dict[str, float | None]:
     counts = recent.counts(name) if recent else []
     return {"p50_s": quantile_s(counts, 0.5), "p99_s": quantile_s(counts, 0.99)}
-
-
-def _errors(far: Interval) -> list[dict[str, Any]]:
-    """How each horizon's forecasts turned out in the last minutes, or where these are few, since the start."""
-    recent = _sums(*(far.increases(name, "horizon") for name in _ERRORS))
-    whole = _sums(*(far.after.by_label(name, "horizon") for name in _ERRORS))
-    return [
-        {
-            "horizon": int(horizon),
-            "scored": int(all_scored),
-            "relative": _relative(*(recent if recent[horizon][0] >= SCORED_MIN else whole)[horizon]),
-            "since_start": _relative(all_scored, *squares),
-        }
-        for horizon, (all_scored, *squares) in sorted(whole.items(), key=lambda each: int(each[0]))
-    ]
-
-
-_ERRORS = (
-    "tickcast_forecasts_scored_total",
-    "tickcast_forecast_squared_error_total",
-    "tickcast_persistence_squared_error_total",
-)
-
-
-def _sums(*by_horizon: dict[str, float]) -> dict[str, tuple[float, ...]]:
-    """Horizon -> scored, squared error, that of no change."""
-    scored = by_horizon[0]
-    return {horizon: tuple(sums.get(horizon, 0.0) for sums in by_horizon) for horizon in scored}
-
-
-def _relative(scored: float, squared: float, persistence: float) -> float | None:
-    return round(1 - squared / persistence, 6) if scored and persistence else None

@@ -3,6 +3,7 @@
 Kafka is the only store: the committed offset says what is answered, its metadata where a rebuild may start.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from tickcast import commit_note
@@ -10,6 +11,7 @@ from tickcast.anchored_windows import AnchoredWindows
 from tickcast.clients import Committed, OffsetRange, Partition
 from tickcast.config import Config, RecoveryConfig
 from tickcast.manifest import Manifest
+from tickcast.partition_windows import PartitionWindows
 from tickcast.windows import Windows
 
 # How a partition was taken up; the label of `tickcast_recoveries_total`.
@@ -59,13 +61,27 @@ def _from_note(committed: Committed, rules_hash: str, farthest: int) -> tuple[Re
     return "metadata", min(max(note.replay_from, farthest), committed.offset)
 
 
-def reach_of(config: Config, manifest: Manifest) -> int:
+def reach_of(config: Config, manifests: Sequence[Manifest]) -> int:
     """How many offsets before a position a rebuild may have to start; nothing rests on older ones."""
-    return config.recovery.replay_records_max + _interval(config, manifest)
+    return config.recovery.replay_records_max + max(_interval(config, manifest) for manifest in manifests)
 
 
-def owned_windows_of(config: Config, manifest: Manifest, publish_from: int) -> Windows:
-    """As `windows_of`; in the mode `carried` they know where states start anew."""
+def owned_windows_of(config: Config, manifests: Sequence[Manifest], publish_from: int) -> PartitionWindows:
+    """As `partition_windows_of`; in the mode `carried` they know where states start anew."""
+    return PartitionWindows([_owned(config, manifest, publish_from) for manifest in manifests])
+
+
+def partition_windows_of(manifests: Sequence[Manifest], limits: RecoveryConfig) -> PartitionWindows:
+    """Empty windows of one partition for the configured bundles, in the configuration's order."""
+    return PartitionWindows([windows_of(manifest, limits) for manifest in manifests])
+
+
+def windows_of(manifest: Manifest, limits: RecoveryConfig) -> Windows:
+    """Those for one bundle, as the daemon and the audit both begin with them."""
+    return Windows(manifest.rules, manifest.columns, limits.replay_records_max, limits.max_symbols)
+
+
+def _owned(config: Config, manifest: Manifest, publish_from: int) -> Windows:
     interval, limits = _interval(config, manifest), config.recovery
     if not interval:
         return windows_of(manifest, limits)
@@ -78,17 +94,12 @@ def _interval(config: Config, manifest: Manifest) -> int:
     return manifest.carried.interval_offsets if config.inference.mode == "carried" and manifest.carried else 0
 
 
-def windows_of(manifest: Manifest, limits: RecoveryConfig) -> Windows:
-    """Empty windows of one partition, as the daemon and the audit both begin with them."""
-    return Windows(manifest.rules, manifest.columns, limits.replay_records_max, limits.max_symbols)
-
-
 class PartitionState:
     """One owned partition: its windows, the next offset to process, and from which offset on to publish."""
 
     __slots__ = ("end", "partition", "position", "publish_from", "replay_from", "windows")
 
-    def __init__(self, partition: Partition, recovery: Recovery, windows: Windows) -> None:
+    def __init__(self, partition: Partition, recovery: Recovery, windows: PartitionWindows) -> None:
         self.partition = partition
         self.windows = windows
         self.publish_from = recovery.publish_from

@@ -7,8 +7,7 @@ poll -> decode -> features -> windows.push -> schedule -> engine.run -> encode -
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tickcast import symbols
-from tickcast.answering import Answering
+from tickcast.answering import Answered, Answering, Answerings
 from tickcast.clients import Client, Partition, Record
 from tickcast.clock import Clock
 from tickcast.commits import Commits
@@ -20,6 +19,8 @@ from tickcast.lag import Lag
 from tickcast.ownership import Ownership
 from tickcast.partition_state import PartitionState
 from tickcast.publisher import Received, Work
+from tickcast.symbols import UNANSWERED
+from tickcast.windows import Row
 
 # A poll that is full means a backlog, unless polls are so small that they are full without one.
 BACKLOG_MIN = 64
@@ -41,7 +42,7 @@ class Pipeline:
         self,
         config: Config,
         client: Client,
-        answering: Answering,
+        answerings: Answerings,
         ownership: Ownership,
         commits: Commits,
         deliveries: Deliveries,
@@ -50,7 +51,7 @@ class Pipeline:
     ) -> None:
         self._kafka = config.kafka
         self._client = client
-        self._take_on(answering)
+        self.swap(answerings)
         self._ownership = ownership
         self._rebuilds = ownership.rebuilds
         self._commits = commits
@@ -58,8 +59,6 @@ class Pipeline:
         self._instruments = instruments
         self._clock = clock
         self._lag = Lag(config.lag, instruments) if config.lag.active else None
-        self._has_model = symbols.matcher(config.models[0].symbols)
-        self._carries_wanted = False
         self._paused_since_ns: int | None = None
         self.pause_reason = ""
         self._tallies: list[Tally] = []  # of this poll
@@ -85,16 +84,12 @@ class Pipeline:
         """For how long the consumer has been paused, `pause_reason` says why; 0 where it is not."""
         return 0 if self._paused_since_ns is None else max(1, now_ns - self._paused_since_ns)
 
-    def swap(self, answering: Answering) -> None:
-        """From the next turn on this answers, of another bundle. Between two turns nothing is half processed."""
-        self._take_on(answering)
-        self._carries_wanted = False
-
-    def _take_on(self, answering: Answering) -> None:
-        self._decoder = answering.decoder
-        self._inference = answering.inference
-        self._publisher = answering.publisher
-        self._recorder = answering.recorder
+    def swap(self, answerings: Answerings) -> None:
+        """From the next turn on these answer. Between two turns nothing is half processed."""
+        self._answerings = answerings
+        self._carries_wanted = answerings.carries_wanted
+        self._route, self._decode = answerings.route, answerings.decoder.decode
+        self._bury = answerings.each[0].publisher.bury  # no bundle has a say in it
 
     def _process(self, records: Sequence[Record]) -> None:
         received = Received(self._clock.wall_ns(), self._clock.monotonic_ns())
@@ -102,10 +97,10 @@ class Pipeline:
         if records:
             self._answer(records, received, len(records) >= max(self._kafka.poll_records_max, BACKLOG_MIN))
         elif self._carries_wanted:
-            self._inference.prepare()
-            self._carries_wanted = self._inference.carries_wanted
+            self._answerings.prepare()
+            self._carries_wanted = self._answerings.carries_wanted
         self._instruments.stages.book()
-        self._recorder.turn()
+        self._answerings.turn()
         self._ownership.advance()
         if not self._rebuilds.is_waiting:
             self._rebuild()
@@ -113,55 +108,68 @@ class Pipeline:
 
     def _answer(self, records: Sequence[Record], received: Received, is_backlog: bool) -> None:
         batch = self._deliveries.open()
-        work = self._decide(records, batch)
+        works = self._decide(records, batch)
+        answered = [
+            self._publish(answering, work, received, batch)
+            for answering, work in zip(self._answerings.each, works, strict=True)
+            if work.rows
+        ]
+        # All forecasts are on their way: what makes the next ones quick, and what is made of these.
+        for by, work, answers in answered:
+            by.inference.settle(is_backlog)
+            for watcher in by.watchers:
+                watcher.note(work, answers, received)
+        self._account(answered, received)
+        self._carries_wanted = self._answerings.carries_wanted
+
+    def _publish(self, by: Answering, work: Work, received: Received, batch: Batch) -> Answered:
         if self._lag is not None:
             remarks = self._lag.choose(work.rows, work.records, work.due, received.wall_ns)
             work = work._replace(remarks=remarks)
+            by.publisher.pass_over(work)
         answered = []
-        for answers in self._inference.answer(work.rows, work.due):
-            self._publisher.publish(work, answers, received, batch)
+        for answers in by.inference.answer(work.rows, work.due):
+            by.publisher.publish(work, answers, received, batch)
             answered.append(answers)
-        self._publisher.hand_over(work, batch)
-        self._inference.settle(is_backlog)
-        self._account(work, received)
-        self._recorder.note(work, answered, received)
-        self._carries_wanted = self._inference.carries_wanted
+        by.publisher.hand_over(work, batch)
+        return Answered(by, work, answered)
 
-    def _decide(self, records: Sequence[Record], batch: Batch) -> Work:
-        """Decode, and let the window rules decide. What is bad by itself goes to the dead-letter topic."""
-        work = Work([], [], [])
+    def _decide(self, records: Sequence[Record], batch: Batch) -> list[Work]:
+        """Decode, and let the window rules decide: for each bundle its work. What is bad by itself is buried."""
+        works = [Work([], [], []) for _ in self._answerings.each]
         begin = 0
         for end in range(1, len(records) + 1):  # records of one partition mostly come together
             partition = records[begin].partition
             if end == len(records) or records[end].partition != partition:
                 state = self._ownership.states.get(partition)
                 if state is not None:  # else given away meanwhile: its new owner answers
-                    self._decide_partition(records[begin:end], state, work, batch)
+                    self._decide_part(records[begin:end], state, works, batch)
                 begin = end
         self._instruments.stages.mark("decode")
-        return work
+        return works
 
-    def _decide_partition(self, records: Sequence[Record], state: PartitionState, work: Work, batch: Batch) -> None:
+    def _decide_part(self, records: Sequence[Record], state: PartitionState, works: list[Work], batch: Batch) -> None:
         windows = state.windows
-        decode, decide, has_model = self._decoder.decode, windows.decide, self._has_model
+        decode, route, decides = self._decode, self._route, windows.decides
         evicted = windows.evicted
-        rows, sources, due = work.rows, work.records, work.due
         outcomes: list[Outcome] = []
         for record in records:
             try:
                 tick = decode(record)
             except BadRecord as error:
-                self._publisher.bury(record, error, batch)
+                self._bury(record, error, batch)
                 continue
-            outcome: Outcome = "no_model"
-            if has_model(tick.symbol):
-                decision = decide(tick)
-                outcome, row = decision.fate, decision.row
-                if row is not None:
-                    rows.append(row)
-                    sources.append(record)
-                    due.append(row.due)
-            outcomes.append(outcome)
+            place = route(tick.symbol)
+            if place < 0:
+                outcomes.append(UNANSWERED[place])
+                continue
+            decision = decides[place](tick)
+            outcomes.append(decision.fate)
+            if (row := decision.row) is not None:
+                rows, sources, due, _ = works[place]
+                rows.append(row)
+                sources.append(record)
+                due.append(row.due)
         state.position = records[-1].offset + 1
         self._ownership.homes.look(state)
         self._tallies.append(Tally(state.partition.topic, len(records), outcomes, windows.evicted - evicted))
@@ -184,30 +192,33 @@ class Pipeline:
     def _refill(self, records: Sequence[Record], state: PartitionState) -> None:
         """Decode and decide ticks that are answered already, for their windows' sake. Bad ones were buried then."""
         windows = state.windows
-        decode, decide, has_model = self._decoder.decode, windows.decide, self._has_model
-        evicted, rows = windows.evicted, []
+        decode, route, decides = self._decode, self._route, windows.decides
+        evicted = windows.evicted
+        made: list[list[Row]] = [[] for _ in self._answerings.each]
         for record in records:
             try:
                 tick = decode(record)
             except BadRecord:
                 continue
-            if has_model(tick.symbol) and (row := decide(tick).row) is not None:
-                rows.append(row)
-        if rows:
-            self._inference.refill(rows)
+            if (place := route(tick.symbol)) >= 0 and (row := decides[place](tick).row) is not None:
+                made[place].append(row)
+        for answering, rows in zip(self._answerings.each, made, strict=True):
+            if rows:
+                answering.inference.refill(rows)
+                self._instruments.rows.add(len(rows))
         self._instruments.evicted.add(windows.evicted - evicted)
-        self._instruments.rows.add(len(rows))
 
-    def _account(self, work: Work, received: Received) -> None:
+    def _account(self, answered: Sequence[Answered], received: Received) -> None:
         """What the poll came to, in numbers: once everything is on its way."""
         instruments = self._instruments
-        self._publisher.account(work, received)
+        for by, work, _ in answered:
+            by.publisher.account(work, received)
+            instruments.rows.add(len(work.rows))
         for tally in self._tallies:
             instruments.processed[tally.topic].add(tally.processed)
             instruments.evicted.add(tally.evicted)
             instruments.count(tally.outcomes)
         self._tallies = []
-        instruments.rows.add(len(work.rows))
         instruments.progress.set(received.wall_ns / 1e9)
 
     def _throttle(self) -> None:

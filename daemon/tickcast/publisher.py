@@ -3,11 +3,13 @@
 Stages `encode` and `produce` of the way of a tick.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from tickcast import records as wire
 from tickcast.bundle import Bundle
@@ -50,6 +52,16 @@ class _Encoded(msgspec.Struct, gc=False):
     handed_ns: int = 0
 
 
+class BandMaker(Protocol):
+    """Whoever knows how far off forecasts may be; `bands.LiveBands`."""
+
+    def of(self, rows: Sequence[Row], forecasts: NDArray[np.float32]) -> Sequence[wire.Bands]:
+        """The bands of each of `rows`, which are answered with `forecasts`; a symbol's in order."""
+
+    def pass_over(self, rows: Sequence[Row]) -> None:
+        """`rows` were due and get no forecast; before later ones of their symbols do."""
+
+
 class Publisher:
     """Encodes each answer and hands it to the producer."""
 
@@ -61,8 +73,9 @@ class Publisher:
         send: Send,
         instruments: Instruments,
         clock: Clock,
+        bands: BandMaker | None = None,
     ) -> None:
-        """`encode` makes a forecast a record's value."""
+        """`encode` makes a forecast a record's value; without `bands` forecasts carry none."""
         manifest = bundle.manifest
         self._bundle = wire.BundleName(manifest.name, manifest.version, bundle.sha256)
         self._horizons = manifest.horizons
@@ -76,8 +89,14 @@ class Publisher:
         self._send = send
         self._instruments = instruments
         self._clock = clock
+        self._bands = bands
         self._encoded: list[_Encoded] = []  # since the last `hand_over`
         self._sent: list[_Encoded] = []  # since the last `account`
+
+    def pass_over(self, work: Work) -> None:
+        """Before anything of `work` is answered: not all of its rows that could be are."""
+        if self._bands is not None:
+            self._bands.pass_over([row for row, due in zip(work.rows, work.due, strict=True) if row.due and not due])
 
     def publish(self, work: Work, answers: Answers, received: Received, batch: Batch) -> None:
         """Encode the forecast of each answer; one that is not finite makes its tick a dead letter.
@@ -86,14 +105,15 @@ class Publisher:
         few requests of the producer if they come within a moment.
         """
         remarks = work.remarks
-        for index, forecast in zip(answers.indices, answers.forecasts.tolist(), strict=True):
+        bands = self._bands_of(work, answers)
+        for index, forecast, band in zip(answers.indices, answers.forecasts.tolist(), bands, strict=True):
             row, record = work.rows[index], work.records[index]
             if not isfinite(sum(forecast)):  # of float32 values: the sum of finite ones is finite
                 self.bury(record, NonFiniteForecast("the model's answer is not finite"), batch)
                 continue
             now_ns = self._clock.wall_ns()
             remark = NO_REMARK if remarks is None else remarks.take(index)
-            value = self._encode(record, row.tick, forecast, answers.path, received.wall_ns, now_ns, remark)
+            value = self._encode(record, row.tick, forecast, answers.path, received.wall_ns, now_ns, remark, band)
             self._encoded.append(_Encoded(index, value, answers.path, now_ns))
         self._instruments.stages.mark("encode")
         if answers.path == "finish":
@@ -134,7 +154,7 @@ class Publisher:
         # Sampled ticks of the same symbol that were received with it: so far ahead the forecast comes too late.
         late = [row.window.sequence - 1 - row.position for row in rows]
         if any(late):
-            instruments.count_expired(late)
+            instruments.count_expired(late, self._horizons)
 
     def bury(self, record: Record, error: BadRecord, batch: Batch) -> None:
         """Send `record` to the dead-letter topic, with its reason."""
@@ -143,6 +163,11 @@ class Publisher:
         batch.bytes += len(letter.value or b"")
         self._send(self._dead_letter_topic, letter.value, letter.key, letter.headers, batch.on_delivery)
         self._instruments.dead_letters[error.reason].add()
+
+    def _bands_of(self, work: Work, answers: Answers) -> Sequence[wire.Bands | None]:
+        if self._bands is None:
+            return [None] * len(answers.indices)
+        return self._bands.of([work.rows[index] for index in answers.indices], answers.forecasts)
 
     def _encode(
         self,
@@ -153,6 +178,7 @@ class Publisher:
         received_ns: int,
         sent_ns: int,
         remark: Remark,
+        bands: wire.Bands | None,
     ) -> bytes:
         skipped_before, flags = remark
         forecast = wire.Forecast(  # by position: names would cost as much as the encoding
@@ -173,6 +199,7 @@ class Publisher:
             self._bundle,
             path,
             flags,
+            bands,
         )
         return self._encode_forecast(forecast)
 

@@ -3,13 +3,15 @@
 Behind the way of a tick: taken note of poll by poll, worked off many at once, so that it costs little.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tickcast.clients import Partition
 from tickcast.clock import Clock
+from tickcast.drift import Drift
 from tickcast.inference import Answers
 from tickcast.publisher import Received, Work
 from tickcast.scores import Scores
@@ -25,16 +27,23 @@ ReferenceMid = Callable[[Values], float | None]
 
 class _Noted(NamedTuple):
     rows: Sequence[Row]
+    partitions: Sequence[Partition]  # of the rows
     received_ns: int  # wall clock
     answers: Sequence[Answers]
 
 
 class Recorder:
-    """Notes answers; with `turn` they are scored and go onto the tape."""
+    """Notes answers; with `turn` they are scored and go onto the tape, and what they answer is held against training.
 
-    def __init__(self, scores: Scores, tape: Tape, reference_mid: ReferenceMid, horizons: int, clock: Clock) -> None:
-        """For one bundle, with so many horizons."""
-        self._scores = scores
+    `scores` and `drift` are as of what is worked off: `flush` before they are saved.
+    """
+
+    def __init__(
+        self, scores: Scores, drift: Drift, tape: Tape | None, reference_mid: ReferenceMid, horizons: int, clock: Clock
+    ) -> None:
+        """For one bundle, with so many horizons; without a tape nobody looks at them."""
+        self.scores = scores
+        self.drift = drift
         self._tape = tape
         self._reference_mid = reference_mid
         self._horizons = horizons
@@ -47,7 +56,7 @@ class Recorder:
         """All of `work` is on its way; `answers` are the forecasts of those of its rows that got one."""
         if not self._noted:
             self._due_ns = received.monotonic_ns + AGE_NS_MAX
-        self._noted.append(_Noted(work.rows, received.wall_ns, answers))
+        self._noted.append(_Noted(work.rows, [each.partition for each in work.records], received.wall_ns, answers))
         self._rows += len(work.rows)
 
     def turn(self) -> None:
@@ -59,10 +68,12 @@ class Recorder:
         """Work off all that is noted."""
         noted, self._noted, self._rows = self._noted, [], 0
         rows: list[Row] = []
+        partitions: list[Partition] = []
         due: list[int] = []
         for each in noted:
             due += [len(rows) + at for at, row in enumerate(each.rows) if row.due]
             rows += each.rows
+            partitions += each.partitions
         if not due:
             return
         forecasts = np.full((len(rows), self._horizons), np.nan, np.float32)
@@ -72,7 +83,19 @@ class Recorder:
             forecasts[indices], paths[indices] = np.concatenate(made), by
         received_ns = np.repeat([each.received_ns for each in noted], [len(each.rows) for each in noted])
         kept = np.array(due, np.intp)
-        self._record([rows[at] for at in due], received_ns[kept], paths[kept], forecasts[kept])
+        filled = [rows[at] for at in due]
+        self._record(filled, received_ns[kept], paths[kept], forecasts[kept])
+        self.drift.add([partitions[at] for at in due], filled)
+
+    def keep(self, partitions: Collection[Partition]) -> None:
+        """Those that are ours; what the others gave rise to is theirs who have them now."""
+        self.flush()
+        self.drift.keep(partitions)
+
+    def close(self) -> None:
+        """Work off all that is noted, the last of this bundle's."""
+        self.flush()
+        self.drift.close()
 
     def _answered(self, noted: Sequence[_Noted]) -> tuple[list[int], list[NDArray[np.float32]], list[int]] | None:
         """Which of all rows were answered, with what [answered, horizons] in parts, and by which path."""
@@ -99,7 +122,9 @@ class Recorder:
         mids = np.array([self._reference_mid(tick.values) for tick in ticks], np.float64)  # None becomes NaN
         mids[np.isinf(mids)] = np.nan  # the mean of two prices near the largest number
         positions = np.array([row.position for row in rows], np.int64)
-        self._scores.add(np.array([row.window.slot for row in rows], np.intp), positions, mids, forecasts)
+        self.scores.add(np.array([row.window.slot for row in rows], np.intp), positions, mids, forecasts)
+        if self._tape is None:
+            return
         times_ns = np.array([tick.event_time_ns for tick in ticks], np.int64)
         symbols = [tick.symbol for tick in ticks]
         self._tape.append(Ticks(symbols, paths, positions, times_ns, received_ns, mids, forecasts))

@@ -50,10 +50,21 @@ class BundleName(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Forecast(msgspec.Struct, frozen=True):
+class Bands(msgspec.Struct, frozen=True):
+    """How far from `forecast[i]`, to either side, the share `level` of what happens is expected: `half_widths[i]`.
+
+    Not its ends: those would be two lists of numbers to be encoded before a forecast may go, instead of one.
+    """
+
+    level: float
+    half_widths: list[float]
+
+
+class Forecast(msgspec.Struct, frozen=True, omit_defaults=True):
     """One output record. `forecast[i]` is the change of the mid, in `unit`, `horizons[i]` sampled ticks ahead.
 
     `skipped_before` and `flags` depend on the clock where `lag.py` lets it have a say; nothing else does but the times.
+    A field with a default is left out where it has none to tell.
     """
 
     v: int
@@ -73,6 +84,7 @@ class Forecast(msgspec.Struct, frozen=True):
     bundle: BundleName
     path: AnswerPath
     flags: tuple[str, ...]
+    bands: Bands | None = None
 
 
 encode = msgspec.json.Encoder().encode

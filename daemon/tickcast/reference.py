@@ -49,6 +49,8 @@ FORECAST_FIELDS: Mapping[str, str] = {
     "bundle": "`name`, `version` and `sha256` (of `manifest.json`) of the bundle that answered",
     "path": "which graphs answered; values by `finish` and `window` differ by rounding only",
     "flags": "`stale`: older than `lag.max_age_ms`; `resumed`: `skipped_before` is not known from before here",
+    "bands": "`level` and `half_widths`: the share `level` of what happens is expected no farther from each value; "
+    "not there where the bundle has none",
 }
 
 

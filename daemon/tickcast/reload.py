@@ -1,11 +1,11 @@
-"""Another bundle for a daemon that goes on answering: loaded and verified beside the loop, swapped between two turns.
+"""Other bundles for a daemon that goes on answering: loaded and verified beside the loop, swapped between two turns.
 
 Beside the way of a tick. All that takes time is done on a thread of its own, so that a tick waits for the swap at most;
-whatever keeps a bundle from being loaded there, it is refused and the old one answers on.
+whatever keeps a bundle from being loaded there, it is refused, and others with it: the old ones answer on.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
@@ -15,9 +15,9 @@ from tickcast.board import Board
 from tickcast.bundle import load as load_bundle
 from tickcast.bundle_watch import BundleWatch
 from tickcast.clock import Clock
-from tickcast.config import Config
+from tickcast.config import Config, ModelConfig
 from tickcast.errors import BrokerError, TickcastError
-from tickcast.model import Model
+from tickcast.model import Model, Models
 from tickcast.notify import Notifier
 
 # Python code of the loading thread gives the interpreter lock back after so long when the loop wants it; by default
@@ -34,7 +34,7 @@ class Loaded(NamedTuple):
 
     config: Config  # as it is in force after it
     ignored: list[str]  # settings that differ and need a restart
-    model: Model | None  # None: the bundle that answers already
+    models: Models | None  # None: the bundles that answer already
 
 
 class Reloads:
@@ -59,9 +59,9 @@ class Reloads:
         self._clock = clock
         self._log = log.get("reload")
         self._thread = ThreadPoolExecutor(1, "reload")
-        self._watch = BundleWatch(config.models[0].bundle)
-        self._watch_interval_ns = config.models[0].watch_interval_ms * 1_000_000
-        self._watch_due_ns = clock.monotonic_ns() + self._watch_interval_ns
+        self._watches = [BundleWatch(entry.bundle) for entry in config.models]
+        self._watch_intervals_ns = [entry.watch_interval_ms * 1_000_000 for entry in config.models]
+        self._watch_due_ns = [clock.monotonic_ns() + interval_ns for interval_ns in self._watch_intervals_ns]
         self._watching: Future[bool] | None = None
         self._asked = False
         self._loading: Future[Loaded] | None = None
@@ -84,7 +84,7 @@ class Reloads:
             self._swap(self._loaded)
         elif self._asked:
             self._begin()
-        elif self._watch_interval_ns:
+        elif any(self._watch_intervals_ns):
             self._look()
 
     def close(self) -> None:
@@ -100,9 +100,15 @@ class Reloads:
             if self._watching.result():
                 self._asked = True
             self._watching = None
-        elif (now_ns := self._clock.monotonic_ns()) >= self._watch_due_ns:
-            self._watch_due_ns = now_ns + self._watch_interval_ns
-            self._watching = self._thread.submit(self._watch.changed)
+            return
+        now_ns = self._clock.monotonic_ns()
+        watches = []
+        for place, interval_ns in enumerate(self._watch_intervals_ns):
+            if interval_ns and now_ns >= self._watch_due_ns[place]:
+                self._watch_due_ns[place] = now_ns + interval_ns
+                watches.append(self._watches[place])
+        if watches:
+            self._watching = self._thread.submit(_any_changed, watches)
 
     def _begin(self) -> None:
         self._asked = False
@@ -111,8 +117,7 @@ class Reloads:
         self._log.info("reload")
         self._switch_interval_s = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        answering = self._assembly.model
-        self._loading = self._thread.submit(load, self._config, self._read, answering, self._watch)
+        self._loading = self._thread.submit(load, self._config, self._read, self._assembly.models, self._watches)
 
     def _take(self, loading: "Future[Loaded]") -> None:
         self._loading = None
@@ -133,9 +138,10 @@ class Reloads:
         if begun_ns < self._due_ns:
             return
         windows_go_on = False
-        if loaded.model is not None:
+        before = self._assembly.models
+        if loaded.models is not None:
             try:
-                windows_go_on, retired = self._assembly.swap(loaded.model)
+                windows_go_on, retired = self._assembly.swap(loaded.models)
             except BrokerError as error:
                 if not error.retriable:
                     raise
@@ -147,22 +153,24 @@ class Reloads:
         self._config = loaded.config
         for key in loaded.ignored:
             self._log.warning("takes effect at the next start", setting=key)
-        if loaded.model is None:
-            self._log.info("bundle unchanged", sha256=self._assembly.model.sha256)
+        if loaded.models is None:
+            self._log.info("bundle unchanged", sha256=", ".join(model.sha256 for model in before.each))
             self._end("unchanged", "reload: bundle unchanged")
             return
-        told = loaded.model.manifest
         ended_ns = self._clock.monotonic_ns()
-        self._log.info(
-            "bundle swapped",
-            name=told.name,
-            version=told.version,
-            sha256=loaded.model.sha256,
-            windows="went on" if windows_go_on else "are read again",
-            took_s=round((ended_ns - self._began_ns) / 1e9, 3),
-            held_up_ms=round((ended_ns - begun_ns) / 1e6, 3),
-        )
-        self._end("swapped", f"reload: {told.name} {told.version} answers")
+        swapped = [new for new, old in zip(loaded.models.each, before.each, strict=True) if new is not old]
+        for each in swapped:
+            self._log.info(
+                "bundle swapped",
+                name=each.manifest.name,
+                version=each.manifest.version,
+                sha256=each.sha256,
+                windows="went on" if windows_go_on else "are read again",
+                took_s=round((ended_ns - self._began_ns) / 1e9, 3),
+                held_up_ms=round((ended_ns - begun_ns) / 1e6, 3),
+            )
+        names = ", ".join(f"{each.manifest.name} {each.manifest.version}" for each in swapped)
+        self._end("swapped", f"reload: {names} {'answers' if len(swapped) == 1 else 'answer'}")
 
     def _end(self, result: Result, outcome: str) -> None:
         self.outcome = outcome
@@ -172,21 +180,59 @@ class Reloads:
         self._notifier.ready(outcome)
 
 
-def load(running: Config, read: Callable[[], Config], answering: Model, watch: BundleWatch) -> Loaded:
-    """The bundle that the configuration names now, ready to answer; none where that is the one `answering`.
+def load(running: Config, read: Callable[[], Config], answering: Models, watches: Sequence[BundleWatch]) -> Loaded:
+    """The bundles that the configuration names now, ready to answer; those of `answering` that it still names stay.
 
-    Raises ConfigurationError, BundleError, ProviderError.
+    All or none: raises ConfigurationError, BundleError, ProviderError.
     """
     wanted = read()
-    bundle = {"bundle": wanted.models[0].bundle}
-    config = running.model_copy(update={"models": (running.models[0].model_copy(update=bundle),)})
+    entries = _with_bundles(running.models, wanted.models)
+    config = running.model_copy(update={"models": entries})
     ignored = list(_differences(_tree(config), _tree(wanted)))
-    watch.follow(config.models[0].bundle)
-    if load_bundle(config.models[0].bundle).sha256 == answering.sha256:  # whole: a restart would load it
+    each: list[Model] = []
+    for entry, watch, old in zip(entries, watches, answering.each, strict=True):
+        watch.follow(entry.bundle)
+        each.append(_loaded(config, entry, old))
+    if all(new is old for new, old in zip(each, answering.each, strict=True)):
         return Loaded(config, ignored, None)
+    return Loaded(config, ignored, model.together(config, each))
+
+
+def _loaded(config: Config, entry: ModelConfig, old: Model) -> Model:
+    """What the entry names now: `old` itself, or what is other about it."""
     # Not another provider under way, which `auto` would take where a GPU cannot hold two bundles at once.
-    inference = config.inference.model_copy(update={"provider": answering.engine.provider})
-    return Loaded(config, ignored, model.load(config.model_copy(update={"inference": inference})))
+    inference = config.inference.model_copy(update={"provider": old.engine.provider})
+    config = config.model_copy(update={"inference": inference})
+    if load_bundle(entry.bundle).sha256 != old.sha256:  # the whole of it is read: a restart would load it
+        return model.load_one(config, entry)
+    if entry.shadow is None or (old.shadow and load_bundle(entry.shadow).sha256 == old.shadow.bundle.sha256):
+        return old
+    return old._replace(shadow=model.load_shadow(config, entry.shadow, old.manifest))
+
+
+def _with_bundles(running: Sequence[ModelConfig], wanted: Sequence[ModelConfig]) -> tuple[ModelConfig, ...]:
+    """The entries in force with the folders of the entries written now.
+
+    Of several, an entry is told by its symbols: with others in its place, or more or fewer entries, it stays.
+    """
+    is_same = len(running) == len(wanted)
+    return tuple(
+        old.model_copy(update=_folders(old, new))
+        if is_same and (len(running) == 1 or old.symbols == new.symbols)
+        else old
+        for old, new in zip(running, wanted if is_same else running, strict=True)
+    )
+
+
+def _folders(old: ModelConfig, new: ModelConfig) -> dict[str, object]:
+    """A shadow comes and goes with a restart only: its topic is looked for at the start."""
+    has_one = old.shadow is not None and new.shadow is not None
+    return {"bundle": new.bundle, "shadow": new.shadow if has_one else old.shadow}
+
+
+def _any_changed(watches: Sequence[BundleWatch]) -> bool:
+    changed = [watch.changed() for watch in watches]  # each is asked: it compares with the time before
+    return any(changed)
 
 
 def _free(retired: list[object]) -> None:
@@ -195,7 +241,8 @@ def _free(retired: list[object]) -> None:
 
 
 def _tree(config: Config) -> dict[str, Any]:
-    tree = {**config.model_dump(mode="json"), "models": config.models[0].model_dump(mode="json")}
+    models = {str(place): entry.model_dump(mode="json") for place, entry in enumerate(config.models)}
+    tree = {**config.model_dump(mode="json"), "models": models}
     del tree["kafka"]["batch_bytes_max"]  # lowered at the start to what the topics take
     return tree
 

@@ -72,7 +72,8 @@ def _hindrance(model: Model, length: int) -> str:
 def _window(symbol: str, states: Iterable[PartitionState]) -> SymbolWindow | None:
     """The symbol's window, where it is full and all of it stands: not while it is read back."""
     for state in states:
-        window = None if state.rebuilding else state.windows.full(symbol)
+        # The first bundle's, whose ticks are on the tape.
+        window = None if state.rebuilding else state.windows.by_model[0].full(symbol)
         if window is not None:
             return window
     return None

@@ -12,6 +12,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
+from weakref import ref
 
 import msgspec
 import numpy as np
@@ -136,6 +137,9 @@ class Windows:
         """`columns` are a raw tick's, as the manifest names them."""
         self.rules = rules
         self.evicted = 0
+        # Windows of the partition's other symbols, by other rules: together they remember `max_symbols` at most. Weak,
+        # for in a circle the rows of partitions given back would wait for a garbage collection.
+        self._neighbours: Sequence[ref[Windows]] = ()
         # The symbols met, for whoever sets a list and takes them out of it again; see `symbol_homes.py`.
         self.newcomers: list[str] | None = None
         self._replay_records_max = replay_records_max
@@ -182,6 +186,10 @@ class Windows:
         decision = self._decide(window, tick, previous)
         window.oldest = self._oldest_needed[window.place] = window.oldest_needed()
         return decision
+
+    def share(self, neighbours: "Sequence[Windows]") -> None:
+        """`neighbours` are of the same partition, and of other symbols."""
+        self._neighbours = [ref(each) for each in neighbours]
 
     def full(self, symbol: str) -> SymbolWindow | None:
         """The symbol's window, if it is full."""
@@ -236,9 +244,8 @@ class Windows:
         return Decision("forecast" if due else "warming", Row(window, position, tick, earlier, current, due))
 
     def _remember(self, tick: Tick) -> None:
-        if len(self._symbols) >= self._max_symbols:
-            self._drop_longest_silent()
-            self.evicted += 1
+        if self._neighbours or len(self._symbols) >= self._max_symbols:
+            self._make_room(tick.offset - self._replay_records_max)
         if not self._symbols:
             self._silent_since = tick.offset
         if not self._free_places:
@@ -248,6 +255,15 @@ class Windows:
         self._oldest_needed[window.place] = tick.offset
         if self.newcomers is not None:
             self.newcomers.append(tick.symbol)
+
+    def _make_room(self, oldest: int) -> None:
+        """Forget whoever is silent longest where too many are remembered whose last tick is at `oldest` or later."""
+        sharing = [self, *(each for neighbour in self._neighbours if (each := neighbour()) is not None)]
+        for each in sharing:
+            each._forget_silent(oldest)  # of symbols whose like has not ticked for long, too
+        if sum(map(len, sharing)) >= self._max_symbols:
+            min(sharing, key=lambda each: each._silent_since if each._symbols else NO_OFFSET)._drop_longest_silent()
+            self.evicted += 1
 
     def _forget_silent(self, oldest: int) -> None:
         while self._symbols:

@@ -79,7 +79,7 @@ def _tickcast(client: str, bundle: str) -> Callable[[Job], Started]:
             "[inference]": {"provider": "cpu", "threads": THREADS},
             "[http]": {"port": 0},
             "[log]": {"format": "json"},
-            "[[models]]": {"bundle": str(job.models / bundle)},
+            "[[models]]": {"bundle": str(job.models / bundle), "allow_untrained_symbols": True},
         }
         # Strings, numbers and lists of strings are written alike in TOML and JSON.
         blocks = (

@@ -107,4 +107,4 @@ def _audited(topics: Topics, job: Job) -> audit.Account:
     config = configuration.load(job.config("audit", input=LIMITS), {})
     rules = manifest.read(job.bundle)[0]
     asked = (topics.read(topic) for topic in (job.input_topic, job.output_topic, job.dead_letter_topic))
-    return audit.total(audit.audit(config, rules, topics.held(job.input_topic), *asked).values())
+    return audit.total(audit.audit(config, [rules], topics.held(job.input_topic), *asked).values())

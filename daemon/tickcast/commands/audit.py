@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,8 +49,8 @@ def audit(
 ) -> None:
     """Check that ticks = forecasts + warming + skipped + dead letters, each tick once; exit 1 if it does not add up."""
     settings = configuration.load(config, os.environ)
-    manifest, _ = manifests.read(settings.models[0].bundle)
-    accounts = accounts_of(settings, manifest, from_time_ms, to)
+    bundles = [manifests.read(entry.bundle)[0] for entry in settings.models]
+    accounts = accounts_of(settings, bundles, from_time_ms, to)
     whole = accounting.total(accounts.values())
     if as_json:
         typer.echo(
@@ -66,9 +66,12 @@ def audit(
 
 
 def accounts_of(
-    settings: Config, manifest: Manifest, from_time_ms: int | None, to: Literal["committed", "end"]
+    settings: Config, bundles: Sequence[Manifest], from_time_ms: int | None, to: Literal["committed", "end"]
 ) -> dict[Partition, Account]:
-    """The account of each input partition. Raises BrokerError where a topic cannot be read."""
+    """The account of each input partition, `bundles` being those configured.
+
+    Raises BrokerError where a topic cannot be read.
+    """
     kafka, limit = settings.kafka, settings.recovery.replay_records_max
     with TopicReader(kafka) as reader:
         inputs = [partition for topic in kafka.input_topics for partition in reader.partitions(topic)]
@@ -79,7 +82,7 @@ def accounts_of(
         outputs = reader.held(reader.partitions(kafka.output_topic))
         dead_letters = reader.held(reader.partitions(kafka.dead_letter_topic))
         return accounting.audit(
-            settings, manifest, audited, reader.read(read), reader.read(outputs), reader.read(dead_letters)
+            settings, bundles, audited, reader.read(read), reader.read(outputs), reader.read(dead_letters)
         )
 
 

@@ -6,15 +6,17 @@ from typing import Annotated
 
 import typer
 
-from tickcast import bundle, codec, forecast_formats, kafka_security, providers
+from tickcast import bundle, codec_routed, forecast_formats, kafka_security, providers, shadow_fit, symbols
 from tickcast import config as configuration
+from tickcast.config import Config
 from tickcast.errors import BundleError, ConfigurationError, ProviderError
+from tickcast.manifest import Manifest
 
 
 def check_config(
     config: Annotated[Path, typer.Option(help="Configuration file, TOML.", dir_okay=False)],
 ) -> None:
-    """Check a configuration and the bundle it names; exit 78 with every error, key, value and what is allowed."""
+    """Check a configuration and the bundles it names; exit 78 with every error, key, value and what is allowed."""
     problems = []
     settings = None
     try:
@@ -22,18 +24,20 @@ def check_config(
     except ConfigurationError as error:
         problems.append(str(error))
     folders = configuration.bundles(config) if settings is None else [model.bundle for model in settings.models]
-    for folder in folders:
+    manifests = []
+    for place, folder in enumerate(folders):
         try:
-            manifest = bundle.load(folder).manifest
-            if settings is not None:
-                codec.configured(settings, manifest.record_columns)
-                if settings.inference.mode == "carried":
-                    bundle.carried_certificate(folder, manifest)
+            manifests.append(bundle.load(folder).manifest)
+            if settings is not None and settings.inference.mode == "carried":
+                bundle.carried_certificate(folder, manifests[-1])
         except BundleError as error:
-            problems.append(f"{config}: models.bundle: {error}")
-        except ConfigurationError as error:
-            problems.append(f"{config}: {error}")
+            problems.append(f"{config}: models.{place}.bundle: {error}")
+            continue
+        if settings is not None:
+            problems += _shadow_problems(config, settings, place, manifests[-1])
     if settings is not None:
+        if len(manifests) == len(settings.models):
+            problems += [f"{config}: {problem}" for problem in _input_problems(settings, manifests)]
         problems += [f"{config}: {problem}" for problem in kafka_security.problems(settings.kafka.security)]
         try:
             forecast_formats.decoder(settings)
@@ -45,4 +49,26 @@ def check_config(
             problems.append(f"{config}: inference.provider: {error}")
     if problems or settings is None:
         raise ConfigurationError("\n".join(dict.fromkeys(problems)))
+    for overlap in symbols.overlaps(settings.models):
+        typer.echo(f"{config}: {overlap}")
     typer.echo(f"{config}: ok; instance {settings.instance_id}, group {settings.kafka.group_id}")
+
+
+def _shadow_problems(config: Path, settings: Config, place: int, answering: Manifest) -> list[str]:
+    """Why the entry's shadow cannot answer the ticks of the bundle of `answering`."""
+    folder = settings.models[place].shadow
+    if folder is not None:
+        try:
+            shadow_fit.check(answering, bundle.load(folder).manifest, settings.inference.mode)
+        except BundleError as error:
+            return [f"{config}: models.{place}.shadow: {error}"]
+    return []
+
+
+def _input_problems(settings: Config, manifests: list[Manifest]) -> list[str]:
+    """Why the bundles' columns cannot be read."""
+    try:
+        codec_routed.configured(settings, manifests, symbols.route(settings.models, manifests))
+    except ConfigurationError as error:
+        return [str(error)]
+    return []
