@@ -33,7 +33,7 @@ from tickcast.windows import Row
 # Worked off at once: so many windows share a run of the graph, and wait no longer than this for company.
 ROWS_AT_ONCE = 256
 AGE_NS_MAX = 50_000_000
-# Rows that wait, and forecasts to be published: more is a shadow that does not keep up. A few MB.
+# Rows that wait to be worked off: more is a shadow that does not keep up, or a producer that has no room. A few MB.
 WAITING_MAX = 4_096
 # Between two turns: as long as other work that no tick asked for may take.
 PUBLISHING_NS_MAX = 300_000
@@ -160,8 +160,6 @@ class Shadow:
 
     def _publish(self) -> None:
         if not self._records.has_room:
-            self._dropped.add(len(self._outgoing))
-            self._outgoing = []
             return
         until_ns = self._clock.monotonic_ns() + PUBLISHING_NS_MAX
         send, batch = self._records.commits.send, self._records.deliveries.open()

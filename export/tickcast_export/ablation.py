@@ -23,14 +23,14 @@ from tickcast.clock import Clock, SystemClock
 from tickcast.manifest import WindowRules
 from tickcast.windows import NANOSECONDS
 
-from tickcast_export import ablation_report, dataset, direction, every_row, memories, progress
+from tickcast_export import ablation_report, dataset, every_row, memories, progress
 from tickcast_export.checkpoint import Checkpoints
 from tickcast_export.dataset import Rows, Split, evenly
 from tickcast_export.families import FAMILIES
 from tickcast_export.family import FamilySettings
 from tickcast_export.fitting import Examples, Fit, Lessons, taught
 from tickcast_export.scores import of_forecasts
-from tickcast_export.training import agreement, examples_of
+from tickcast_export.training import agreement, examples_of, thresholds_by
 from tickcast_export.training_settings import TrainingSettings
 
 ROWS_PER_STEP = 1_024
@@ -130,7 +130,7 @@ def cell(
     Fit(core, lessons, examples, split, settings, silent, clock, Checkpoints(None)).run()
     told = [(examples.forecasts(core, ends), examples.targets(ends)) for ends in _scored(split)]
     (validation, happened), (test, happened_test) = told
-    thresholds = direction.tuned(validation[:, 0], happened[:, 0])
+    thresholds = thresholds_by(validation[:, 0], happened[:, 0])
     return {
         "below_persistence": [score.below_persistence for score in of_forecasts(test, happened_test, HORIZONS)],
         "kappa": agreement(thresholds, test[:, 0], happened_test[:, 0]),

@@ -127,7 +127,13 @@ def lessons_of(core: keras.Model, window: int, settings: TrainingSettings) -> Le
 
 def _thresholds(core: keras.Model, examples: Examples, ends: Indices) -> Thresholds:
     """Of the nearest horizon's direction, chosen by validation windows."""
-    return direction.tuned(examples.forecasts(core, ends)[:, 0], examples.targets(ends)[:, 0])
+    return thresholds_by(examples.forecasts(core, ends)[:, 0], examples.targets(ends)[:, 0])
+
+
+def thresholds_by(forecasts: NDArray[np.float64], targets: NDArray[np.float64]) -> Thresholds:
+    """With the highest kappa over these [n] and their mirror image: for each side by itself moves are too rare."""
+    both = (np.concatenate([values, -values]) for values in (forecasts, targets))
+    return direction.tuned(*both)
 
 
 def _direction(
