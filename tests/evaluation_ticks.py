@@ -12,7 +12,7 @@ from tickcast_export.dataset import Rows
 DAY_NS = 86_400 * 1_000_000_000
 FIRST_DAY = 20_000  # since the epoch: 2024-10-04
 RULES = WindowRules(window=8, max_gap_s=60)
-TOLD = 0.4  # share of moves that the imbalance tells
+TOLD = 0.8  # share of ticks after which the imbalance alone decides
 
 
 def ticks(days: int = 3, per_day: int = 1_500, seed: int = 1, symbols: tuple[str, ...] = ("A",)) -> Ticks:

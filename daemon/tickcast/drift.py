@@ -20,7 +20,7 @@ from tickcast.manifest import Manifest
 from tickcast.windows import Row, Values
 
 # The window: between 45,056 and 49,152 ticks. Shorter ones (8,192) of the same market the model was trained on were
-# off by up to 0.5 in sizes, because of the time of day; these by up to 0.1.
+# off by up to 0.9 in sizes, because of the time of day; these by up to 0.1.
 BLOCKS = 12
 BLOCK_TICKS = 4_096
 # Neighbours say nearly the same. Counts of a block fit 16 bits.

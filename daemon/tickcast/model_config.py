@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tickcast.config_section import Section
 
@@ -28,11 +28,18 @@ class ModelConfig(Section):
         0, description="time between looks whether the folder holds another bundle, to reload it; 0: only on SIGHUP"
     )
     shadow: Path | None = Field(
-        None, description="folder of a second bundle that answers the same ticks to a topic of its own"
+        None,
+        description="folder of a second bundle that answers the same ticks to a topic of its own; empty: none",
+        json_schema_extra={"default": ""},  # TOML has no null
     )
     shadow_topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,249}$")] = Field(
         "", description="topic for the shadow's forecasts; default: the output topic's name and `-shadow`"
     )
+
+    @field_validator("shadow", mode="before")
+    @classmethod
+    def _empty_is_none(cls, shadow: object) -> object:
+        return None if shadow == "" else shadow
 
     def shadow_topic_of(self, output_topic: str) -> str:
         """Where the shadow's forecasts go."""
@@ -64,5 +71,5 @@ def locate(tree: dict[str, Any], folder: Path) -> None:
     """Let the paths of bundles start at `folder`."""
     for model in entries(tree):
         for key in ("bundle", "shadow"):
-            if isinstance(named := model.get(key), str):
+            if isinstance(named := model.get(key), str) and (named or key == "bundle"):
                 model[key] = str(folder / named)

@@ -71,16 +71,8 @@ def train(
     model = families.build(settings.family, rules.window, layer, horizons, examples.scale, settings.network)
     core = families.core_of(model)
     memories.spread(core, rules.window, settings.seed)
-    fit = Fit(
-        core,
-        lessons_of(core, rules.window, settings),
-        examples,
-        split,
-        settings,
-        progress,
-        clock,
-        checkpoints or Checkpoints(None),
-    )
+    lessons, kept = lessons_of(core, rules.window, settings), checkpoints or Checkpoints(None)
+    fit = Fit(core, lessons, examples, split, settings, progress, clock, kept)
     epochs = fit.run(resume)
     ends = evenly(split.test, settings.test_windows_max)
     forecasts, targets = examples.forecasts(core, ends), examples.targets(ends)
