@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from tickcast import model_config, promotion_config, security_config
+from tickcast import model_config, security_config
 from tickcast.config_section import Section as Section
 from tickcast.errors import ConfigurationError
 from tickcast.input_config import InputConfig as InputConfig
@@ -239,7 +239,6 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     tree.setdefault("name", path.stem)
     overridden = _override(tree, environment)
     model_config.locate(tree, path.parent)
-    promotion_config.locate(tree, path.parent)
     security_config.locate(_security(tree), path.parent, environment)
     security_config.locate(_section(tree, "registry"), path.parent, environment)
     if isinstance(schema := _section(tree, "input").get("schema_file"), str) and schema:

@@ -1,13 +1,11 @@
 """The part of the configuration that says how a shadow comes to answer."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
 from tickcast.config_section import Section
-
-AUDIT_FILE = "promotions.jsonl"
 
 
 class PromotionConfig(Section):
@@ -20,14 +18,7 @@ class PromotionConfig(Section):
         1_000, description="time between looks whether another bundle came into force"
     )
     audit_file: Path = Field(
-        Path(AUDIT_FILE),
+        Path("promotions.jsonl"),
         description="where `tickcast promote` appends what was decided, by whom and why; a relative path starts at the "
         "file's folder",
     )
-
-
-def locate(tree: dict[str, Any], folder: Path) -> None:
-    """Let the audit file's path, given or not, start at `folder`."""
-    section = tree.setdefault("promotion", {})
-    if isinstance(section, dict) and isinstance(named := section.get("audit_file", AUDIT_FILE), str):
-        section["audit_file"] = str(folder / named)

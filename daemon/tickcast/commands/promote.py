@@ -60,7 +60,7 @@ def promote(
         made = promotion.decision(between, decided, who, when, said, judged.evidence if judged is not None else None)
         starts = _ends(reader, settings)
     if not dry_run:
-        _write(settings, between, made, starts)
+        _write(settings, config.parent / settings.promotion.audit_file, between, made, starts)
     _show(made, judged, as_json)
     if decided == "refused":
         raise typer.Exit(1)
@@ -94,10 +94,12 @@ def _ends(reader: TopicReader, settings: Config) -> dict[str, dict[int, int]]:
     return ends
 
 
-def _write(settings: Config, between: Contest, made: Decision, starts: dict[str, dict[int, int]]) -> None:
+def _write(
+    settings: Config, audit_file: Path, between: Contest, made: Decision, starts: dict[str, dict[int, int]]
+) -> None:
     """First the line, then the record: nothing takes effect that is not written down."""
     control = None if made.decided == "refused" else promotion_record.following(between.control, made, starts)
-    promotion_audit.append(settings.promotion.audit_file, made)
+    promotion_audit.append(audit_file, made)
     if control is not None:
         control_topic.write(settings.kafka, settings.promotion.control_topic, control, SystemClock())
 
