@@ -45,7 +45,7 @@ def test_every_rule_is_trained_and_asked_the_same(tmp_path: Path) -> None:
     )
     found = {rule: sampling.score(asked, sampling.rules_of(rule, 4, 60)) for rule in ("all", "on_change:bid,ask")}
     assert found["all"]["rows"] == pytest.approx(1, abs=0.01)
-    assert found["all"]["answered"] > 0.95  # type: ignore[operator]
+    assert found["all"]["answered"] > 0.8  # type: ignore[operator]
     assert 0 < found["on_change:bid,ask"]["rows"] < 0.5  # type: ignore[operator]
     assert len(asked.asked_ns) > 50
     lines = sampling.table(found, (0.5, 2.0)).splitlines()

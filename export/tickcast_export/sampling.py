@@ -3,7 +3,8 @@
 `python -m tickcast_export.sampling TICKS... --out FOLDER` writes `sampling.json` and a table `sampling.md`. Ticks ahead
 are not the same under two rules, so here a horizon is in seconds: a network learns the change of the mid over so many
 seconds from each of its rows. It is then asked every `every_s` seconds, with the window that it has by then, what the
-mid will be; all rules are scored on the same questions against persistence.
+mid will be; all rules are scored on the same questions against persistence. A window whose newest row is older than the
+time between two questions does not answer, which counts as no change: what it said was said of another moment.
 """
 
 import json
@@ -85,6 +86,7 @@ class Trial:
     tape: Tape
     horizons_ns: tuple[int, ...]
     asked_ns: Indices  # questions' times, in the test part
+    every_ns: int  # from one to the next
     validation_ns: int  # where the parts begin
     test_ns: int
     settings: TrainingSettings
@@ -110,12 +112,12 @@ def trial(
     asked_ns = np.arange(parts_ns[1], int(tape.time_ns[-1]), round(every_s * NANOSECONDS))
     asked_ns = asked_ns[tape.unbroken(asked_ns, asked_ns + max(horizons_ns))]
     given = TrainingSettings.model_validate({"horizons": horizons_ns, **settings})
-    return Trial(ticks, tape, horizons_ns, asked_ns, *parts_ns, given)
+    return Trial(ticks, tape, horizons_ns, asked_ns, round(every_s * NANOSECONDS), *parts_ns, given)
 
 
 def score(trial: Trial, rules: WindowRules) -> dict[str, object]:
     """Train under `rules` and answer the questions: share of ticks that make a row, share of the questions that there
-    is a window for, error below persistence per horizon; no answer counts as no change."""
+    is a fresh window for, error below persistence per horizon; no answer counts as no change."""
     keras.utils.set_random_seed(trial.settings.seed)
     rows = dataset.cut(trial.ticks, rules)
     examples, split, layer = _examples(trial, rows, rules.window)
@@ -129,7 +131,9 @@ def score(trial: Trial, rules: WindowRules) -> dict[str, object]:
     now = trial.tape.mid[trial.tape.at(trial.asked_ns)][:, None]
     later = trial.tape.mid[trial.tape.at(trial.asked_ns[:, None] + np.array(trial.horizons_ns))]
     newest = np.searchsorted(examples.time_ns, trial.asked_ns, "right") - 1
-    full = np.isin(newest, rows.ends(rules.window, 0)) & trial.tape.unbroken(examples.time_ns[newest], trial.asked_ns)
+    fresh = trial.asked_ns - examples.time_ns[newest] <= trial.every_ns
+    full = fresh & np.isin(newest, rows.ends(rules.window, 0))
+    full &= trial.tape.unbroken(examples.time_ns[newest], trial.asked_ns)
     forecasts = np.zeros(later.shape)
     forecasts[full] = examples.mid[newest[full]][:, None] + examples.forecasts(core, newest[full]) - now[full]
     return {
