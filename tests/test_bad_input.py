@@ -144,8 +144,8 @@ def send(broker: Broker, topic: str, sent: Sequence[Sent]) -> None:
 
 
 def allow_huge_records(broker: Broker, topic: str) -> None:
-    """What the owner of a topic with such records has configured."""
-    setting = {"max.message.bytes": str(TOPIC_BYTES_MAX)}
+    """What the owner of a topic with such records has configured. Some are years old, and yet to be read."""
+    setting = {"max.message.bytes": str(TOPIC_BYTES_MAX), "retention.ms": "-1"}
     with broker.admin() as admin:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, setting)])
 

@@ -74,6 +74,7 @@ def test_stopped_mid_stream_it_commits_all_it_published(
         arriving.join()
         feed.flush()
         disturbed.wait_done()
+        second.wait_ready()
         assert second.stop() == 0
         assert answered < disturbed.published()  # it was mid-stream
         reference = start_daemon(undisturbed.config(input=LIMITS))

@@ -131,7 +131,7 @@ def test_the_page_stands_alone_and_escapes_what_users_name(rows: Rows) -> None:
     page = evaluation_report.page(_evaluated(_evaluate(rows, 0.5)))
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<script|<link|<img|\bsrc=|\bhref=|\bnan\b", page)
     assert "a&lt;b&gt;.csv" in page
-    assert "75.0 % [75.0 %, 75.0 %]" in page
+    assert "75.0\u00a0% [75.0, 75.0]" in page
     opened: list[str] = []
 
     class Checker(HTMLParser):

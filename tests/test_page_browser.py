@@ -237,7 +237,7 @@ def test_a_lost_stream_is_said_and_comes_back(browser: Any, loop: SimulatedLoop,
 
 def test_what_is_missing_is_said_in_words(browser: Any) -> None:
     with SimulatedLoop(["SIM-A"]) as loop:
-        sidecar = Sidecar.start(loop.shared, HttpConfig(port=0), 60)
+        sidecar = Sidecar.start(loop.shared, HttpConfig(port=0, live_timeout_ms=60_000), 60)
         try:
             with Visit(browser) as seen:
                 seen.page.goto(sidecar.url + "/")

@@ -26,7 +26,7 @@ from tickcast.errors import ConfigurationError, TickcastError
 from tickcast.exposition import CONNECTION_S_MAX, CONNECTIONS_MAX
 from tickcast.metrics import BOUNDS_S, METRICS
 from tickcast.shared_memory import SharedMemory
-from tickcast.sidecar import NICER, Sidecar
+from tickcast.sidecar import Sidecar
 
 Ask = Callable[..., tuple[int, str]]
 
@@ -153,12 +153,6 @@ def test_nothing_else_is_served(ask: Ask, path: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "BREW"])
 def test_nothing_can_be_changed(ask: Ask, method: str) -> None:
     assert ask("/metrics", method)[0] == 405
-
-
-def test_it_never_takes_a_core_from_a_loop_that_runs(sidecar: Sidecar) -> None:
-    assert os.sched_getscheduler(sidecar.pid) == os.SCHED_BATCH
-    ours = os.getpriority(os.PRIO_PROCESS, 0)
-    assert os.getpriority(os.PRIO_PROCESS, sidecar.pid) == min(ours + NICER, 19)
 
 
 def test_a_slow_client_does_not_block_others_and_is_cut_off(sidecar: Sidecar, ask: Ask) -> None:

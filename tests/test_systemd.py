@@ -53,12 +53,18 @@ class Host:
         self.root = sandbox.root
 
     def run(self, *command: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        """A command inside. Fails with the end of the journal where its status is not 0."""
-        done = self.sandbox.run(*command)
+        """A command inside. Fails with the end of the journal where its status is not 0, or it does not end."""
+        try:
+            done = self.sandbox.run(*command)
+        except subprocess.TimeoutExpired as error:
+            pytest.fail(f"{' '.join(command)}: no end\n{self._journal()}\n{error}")
         if check and done.returncode:
-            last = self.sandbox.run("journalctl", "--no-pager", f"--lines={LINES_SHOWN}").stdout
-            pytest.fail(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}\n{last}")
+            said = f"{done.stdout}{done.stderr}"
+            pytest.fail(f"{' '.join(command)}: status {done.returncode}\n{said}\n{self._journal()}")
         return done
+
+    def _journal(self) -> str:
+        return self.sandbox.run("journalctl", "--no-pager", f"--lines={LINES_SHOWN}").stdout
 
     def install(self, name: str, configuration: str, *options: str, drop_in: str = "") -> None:
         """`tickcast install-service NAME`, the commands that it tells to run, and a drop-in of the test's."""

@@ -31,8 +31,6 @@ STOP_TIMEOUT_S = 2.0
 REPORT_BYTES_MAX = 4096
 # prctl(2): send this signal to the caller when its parent's thread ends.
 PR_SET_PDEATHSIG = 1
-# So much nicer than the loop: what a scrape takes of a shared core is the loop's first, and yet comes on a full host.
-NICER = 5
 
 
 class Sidecar:
@@ -104,7 +102,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The child: report the port, serve until the link ends."""
     options = _options(arguments)
     _die_with_parent(options.parent_pid)
-    step_back()
     # Imported here: the loop's process imports this module for `Sidecar` and serves nothing.
     from tickcast import hangs
     from tickcast.board_reader import BoardReader
@@ -124,15 +121,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(ConnectionResetError):  # the parent went before it read the report
             link.recv(1)  # nothing is ever sent: returns when the parent closes its end or is gone
     return 0  # its threads end with it: there is no one left to ask
-
-
-def step_back() -> None:
-    """This process never takes a core from one that runs, such as the loop, only because it has something to do.
-
-    Whatever the loop's own policy is, FIFO included: as a child it came with the same.
-    """
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    os.nice(NICER)
 
 
 def _command(config: "HttpConfig", hang_timeout_s: int, name: str, fds: Mapping[str, int]) -> list[str]:

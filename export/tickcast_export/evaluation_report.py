@@ -31,6 +31,7 @@ EXPOSURES: Mapping[Exposure, str] = {
     "unknown": "NOT KNOWN whether it was trained on this day",
 }
 NOTHING = "none"
+PERCENT = "\u00a0%"  # never alone on a line
 
 Form = Callable[[float], str]
 
@@ -73,13 +74,13 @@ def page(evaluated: Evaluated) -> str:
 def terminal_table(evaluated: Evaluated) -> Table:
     """Errors and kappa per horizon, for a terminal."""
     pooled = evaluated.evaluation.pooled
-    title = f"{evaluated.bundle}: squared error saved against no change; {_days(evaluated.evaluation.counted)}"
+    title = f"{evaluated.bundle}: squared error saved against no change, %; {_days(evaluated.evaluation.counted)}"
     made = Table("ticks ahead", title=title)
     for name in pooled[0].by:
         made.add_column(NAMES[name], justify="right")
     made.add_column("its kappa", justify="right")
     for one in pooled:
-        saved = [_text(of["below_persistence"], _percent) for of in one.by.values()]
+        saved = [_text(of["below_persistence"], lambda share: f"{100 * share:.1f}") for of in one.by.values()]
         made.add_row(str(one.horizon), *map(markup, saved), markup(_text(one.by[MODEL]["kappa"], _two)))
     return made
 
@@ -102,7 +103,7 @@ def verdict(evaluation: Evaluation) -> str:
         "chosen": f"IN-SAMPLE ({_days(evaluation.counted)} chose its weights), so of little worth: there",
         "trained": f"IN-SAMPLE ({_days(evaluation.counted)} trained it), so of no worth: there",
     }[evaluation.exposure]
-    said = [f"{words} it {_compared([one.by[MODEL]['below_persistence'] for one in pooled], 'no change at all')}"]
+    said = [f"{words} it is {_compared([one.by[MODEL]['below_persistence'] for one in pooled], 'no change at all')}"]
     said += [_compared([one.against[name] for one in pooled], NAMES[name]) for name in pooled[0].against]
     return ", ".join(said[:-1]) + (" and " if len(said) > 1 else "") + said[-1] + "."
 
@@ -112,19 +113,22 @@ def _compared(saved: Sequence[Interval], other: str) -> str:
     better = sum(one.low > 0 for one in saved)
     worse = sum(one.high < 0 for one in saved)
     if better == len(saved):
-        return f"is better than {other} at every horizon"
+        return f"better than {other} at every horizon"
     if worse == len(saved):
-        return f"is worse than {other} at every horizon"
+        return f"worse than {other} at every horizon"
     if not better and not worse:
-        return f"cannot be told from {other}"
-    open_ones = len(saved) - better - worse
-    parts = [f"better at {better}" if better else "", f"worse at {worse}" if worse else ""]
-    parts.append(f"undecided at {open_ones}" if open_ones else "")
-    return f"is, against {other}, {', '.join(part for part in parts if part)} of {len(saved)} horizons"
+        return f"not to be told from {other}"
+    if better and worse:
+        return f"better than {other} at {better} and worse at {worse} of {len(saved)} horizons"
+    return f"{'better' if better else 'worse'} than {other} at {better or worse} of {len(saved)} horizons"
 
 
 def _is_good(evaluation: Evaluation) -> bool:
-    return evaluation.is_unseen and all(one.by[MODEL]["below_persistence"].low > 0 for one in evaluation.pooled)
+    """Unseen, better than no change everywhere, and no simple baseline is better for sure at most horizons."""
+    pooled = evaluation.pooled
+    beaten = [sum(one.against[name].high < 0 for one in pooled) for name in pooled[0].against]
+    is_better = all(one.by[MODEL]["below_persistence"].low > 0 for one in pooled)
+    return evaluation.is_unseen and is_better and not any(2 * count > len(pooled) for count in beaten)
 
 
 def _tiles(evaluated: Evaluated) -> list[tuple[str, str, str]]:
@@ -133,7 +137,7 @@ def _tiles(evaluated: Evaluated) -> list[tuple[str, str, str]]:
     saved = of["below_persistence"]
     tiles = [
         ("windows", f"{first.windows:,}", ""),
-        ("days counted", f"{len(evaluated.evaluation.counted)}, {'unseen' if is_unseen else 'NOT unseen'}", ""),
+        ("unseen days" if is_unseen else "days, NOT unseen", str(len(evaluated.evaluation.counted)), ""),
         (f"error saved, {_ahead(first)}", _percent(saved.mean), "good" if saved.low > 0 else "bad"),
     ]
     for name, against in first.against.items():
@@ -297,16 +301,17 @@ def _ahead(one: HorizonScores) -> str:
 
 
 def _text(value: Interval, form: Form) -> str:
-    """17.3 % [16.1 %, 18.4 %]"""
+    """17.3 % [16.1, 18.4]"""
     if not math.isfinite(value.mean):
         return NOTHING
     if not math.isfinite(value.low):
         return f"{form(value.mean)} [too few]"
-    return f"{form(value.mean)} [{form(value.low)}, {form(value.high)}]"
+    low, high = (form(end).removesuffix(PERCENT) for end in (value.low, value.high))
+    return f"{form(value.mean)} [{low}, {high}]"
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}{PERCENT}"
 
 
 def _two(value: float) -> str:
