@@ -24,7 +24,8 @@ def _saved(forecast: np.ndarray, happened: np.ndarray) -> np.ndarray:
     return 1 - np.square(forecast - happened).sum(axis=0) / np.square(happened).sum(axis=0)
 
 
-def test_both_learn_what_the_book_tells_and_trees_where_a_line_cannot() -> None:
+def test_both_learn_what_the_book_tells_and_trees_where_a_line_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "TREES_MAX", 40)
     rows = evaluation_ticks.rows()
     (fold,) = Folds(rows, WINDOW, max(HORIZONS), lambda *_: "unseen").by_day(time())
     mid, features = rows.mid(REFERENCE), WindowFeatures(rows, REFERENCE, WINDOW)

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("sklearn", reason="the extra `export` is not installed")
 pytest.importorskip("tensorflow", reason="the extra `export` is not installed")
 from tickcast import cli, tick_files
-from tickcast_export import evaluation, evaluation_json, evaluation_report
+from tickcast_export import baselines, evaluation, evaluation_json, evaluation_report
 from tickcast_export.dataset import Indices, Rows, changes
 from tickcast_export.evaluation import Evaluation, Question
 from tickcast_export.evaluation_folds import Exposure, Folds
@@ -170,6 +170,7 @@ def test_command_scores_a_bundle_s_own_graphs_beside_baselines(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(baselines, "TREES_MAX", 5)
     ticks, page, figures = tmp_path / "ticks.csv", tmp_path / "report.html", tmp_path / "report.json"
     tick_files.write_csv(ticks, evaluation_ticks.ticks(days=3, per_day=500))
     folder = exported("additive").bundle  # type: ignore[attr-defined]

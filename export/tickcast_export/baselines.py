@@ -51,15 +51,22 @@ class Material:
 
     features: Features  # [n, features]
     targets: Array  # [n, horizons]
-    weights: Array  # [n]: units squared, so that errors count in price units, as they are scored
+    # [n]: units squared, so that errors count in price units, as they are scored; None: all alike, which fits faster
+    weights: Array | None
 
     @classmethod
     def of(cls, features: WindowFeatures, targets: Targets, ends: Indices, most: int) -> "Material":
         """At most so many of the windows that end with `ends`, evenly spaced."""
         some = evenly(ends, most)
         unit = features.unit(some)
-        weights = np.square(unit) / np.square(unit).mean()
+        weights = np.square(unit) / np.square(unit).mean() if np.ptp(unit) > 0 else None
         return cls(features.of(some), targets(some) / unit[:, None], weights)
+
+    def fewer(self, most: int) -> "Material":
+        """At most so many of these, evenly spaced."""
+        some = evenly(np.arange(len(self.features)), most)
+        weights = None if self.weights is None else self.weights[some]
+        return Material(self.features[some], self.targets[some], weights)
 
 
 class RidgeBaseline:
@@ -134,9 +141,8 @@ def fitted(
     train = Material.of(features, targets, fold.train, RIDGE_WINDOWS_MAX)
     earlier = Material.of(features, targets, fold.earlier, RIDGE_WINDOWS_MAX)
     ridge = RidgeBaseline(train, validation, earlier)
-    some = np.linspace(0, len(train.weights) - 1, min(len(train.weights), TREE_WINDOWS_MAX)).astype(np.int64)
-    fewer = Material(train.features[some], train.targets[some], train.weights[some])
-    return {"ridge": ridge, "trees": TreesBaseline(fewer, validation, features.plain, seed, step)}
+    trees = TreesBaseline(train.fewer(TREE_WINDOWS_MAX), validation, features.plain, seed, step)
+    return {"ridge": ridge, "trees": trees}
 
 
 def forecasts(
