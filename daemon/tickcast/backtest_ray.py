@@ -151,7 +151,8 @@ def _start(workers: int, address: str) -> tuple[Any, str]:
         ray = _ray()
         ray.init(address=address, **QUIET)
         return ray, ""
-    os.environ.update(LOCAL_ENVIRONMENT, RAY_AUTH_TOKEN=secrets.token_hex(TOKEN_BYTES))
+    os.environ.update(LOCAL_ENVIRONMENT)
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(TOKEN_BYTES))  # Ray reads it once
     ray, folder = _ray(), tempfile.mkdtemp(prefix="tickcast-ray-")
     started = {"num_cpus": workers, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     try:
