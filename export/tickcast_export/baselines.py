@@ -24,7 +24,8 @@ Targets = Callable[[Indices], Array]  # ends [n] -> changes [n, horizons], price
 # Windows, evenly spaced over the earlier ticks, that each is fitted to at most. Ridge has some hundred numbers to find;
 # trees take seconds per horizon.
 RIDGE_WINDOWS_MAX = 400_000
-TREE_WINDOWS_MAX = 150_000
+TREE_WINDOWS_MAX = 120_000
+PENALTY_WINDOWS_MAX = 100_000  # that its penalty is chosen by
 VALIDATION_WINDOWS_MAX = 100_000
 # Forecast at once.
 CHUNK_WINDOWS = 65_536
@@ -76,6 +77,7 @@ class RidgeBaseline:
         """The penalty of each horizon is chosen on `validation`, then all is fitted to `earlier`."""
         self._mean = train.features.mean(axis=0, dtype=np.float64)
         self._scale = np.maximum(train.features.std(axis=0, dtype=np.float64), 1e-9)
+        train = train.fewer(PENALTY_WINDOWS_MAX)
         inputs = self._standardised(train.features), self._standardised(validation.features)
         errors = []
         for penalty in PENALTIES:
@@ -83,8 +85,8 @@ class RidgeBaseline:
             missed = np.square(fitted.predict(inputs[1]) - validation.targets)
             errors.append(np.average(missed, axis=0, weights=validation.weights))
         self.penalties = [PENALTIES[at] for at in np.argmin(errors, axis=0).tolist()]
-        inputs = self._standardised(earlier.features), inputs[1]
-        fits = {penalty: _ridge(penalty, inputs[0], earlier) for penalty in set(self.penalties)}
+        inputs_earlier = self._standardised(earlier.features)
+        fits = {penalty: _ridge(penalty, inputs_earlier, earlier) for penalty in set(self.penalties)}
         chosen = [fits[penalty] for penalty in self.penalties]
         self._weights = np.stack([fitted.coef_[at] for at, fitted in enumerate(chosen)], axis=1)
         self._bias = np.array([fitted.intercept_[at] for at, fitted in enumerate(chosen)])

@@ -72,16 +72,15 @@ def page(evaluated: Evaluated) -> str:
 
 
 def terminal_table(evaluated: Evaluated) -> Table:
-    """Errors and kappa per horizon, for a terminal."""
+    """Errors per horizon, for a terminal."""
     pooled = evaluated.evaluation.pooled
     title = f"{evaluated.bundle}: squared error saved against no change, %; {_days(evaluated.evaluation.counted)}"
     made = Table("ticks ahead", title=title)
     for name in pooled[0].by:
         made.add_column(NAMES[name], justify="right")
-    made.add_column("its kappa", justify="right")
     for one in pooled:
         saved = [_text(of["below_persistence"], lambda share: f"{100 * share:.1f}") for of in one.by.values()]
-        made.add_row(str(one.horizon), *map(markup, saved), markup(_text(one.by[MODEL]["kappa"], _two)))
+        made.add_row(str(one.horizon), *map(markup, saved))
     return made
 
 

@@ -190,9 +190,9 @@ def _facts(
     }
     if question.with_baselines:
         facts["baselines"] = (
-            f"scikit-learn; ridge on at most {baselines.RIDGE_WINDOWS_MAX:,} windows, trees on at most "
-            f"{baselines.TREE_WINDOWS_MAX:,}, evenly spaced over all earlier days; their settings chosen on the same "
-            "windows as the thresholds"
+            f"scikit-learn; ridge fitted to at most {baselines.RIDGE_WINDOWS_MAX:,} windows, evenly spaced over all "
+            f"earlier days; trees to at most {baselines.TREE_WINDOWS_MAX:,} of them but for the newest "
+            f"{evaluation_folds.VALIDATION_SHARE:.0%}, which say how many trees, as they choose ridge's penalty"
         )
     if manifest.bands:
         facts["bands"] = f"They are to hold {manifest.bands.level:.0%}."
