@@ -21,7 +21,7 @@ MODULE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 60
 
 # What production never imports: it comes with the extra `export`.
-RESEARCH = {"tickcast_export", "tensorflow", "keras", "tf2onnx", "onnx", "matplotlib"}
+RESEARCH = {"tickcast_export", "tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "sklearn"}
 # Libraries with one home: whoever else needs them asks there.
 HOMES = {
     "kafka": {
