@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from hypothesis import strategies as st
 from manual_clock import ManualClock
 from memory_client import MemoryClient, MemoryReader
 from tickcast import model
@@ -10,11 +11,25 @@ from tickcast.assembly import Assembly
 from tickcast.board import Board
 from tickcast.board_reader import BoardReader
 from tickcast.config import Config
+from tickcast.manifest import WindowRules
 from tickcast.model import Model, Models
 from tickcast.takeovers import FenceOwner
 from tickcast.tape import Tape
 from toy_carried import ToyCarried
 from toy_engine import ToyEngine
+
+
+def window_rules(gap_s: float) -> st.SearchStrategy[WindowRules]:
+    """Every kind of sampling and order over the column `value`; where there is a longest gap, it is `gap_s`."""
+    return st.builds(
+        WindowRules,
+        window=st.integers(2, 4),
+        sampling=st.sampled_from(["all", "on_change", "grid_ms"]),
+        change_columns=st.just(("value",)),
+        grid_ms=st.just(3),
+        max_gap_s=st.sampled_from([None, gap_s]),
+        order=st.sampled_from(["accept", "skip", "reset"]),
+    )
 
 
 def model_of(engine: ToyEngine, carried: ToyCarried | None = None) -> Model:

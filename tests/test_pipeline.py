@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_client import MemoryClient, MemoryCluster
-from pipelines import Line, config_with
+from pipelines import Line, config_with, window_rules
 from thorough import examples
 from tickcast import audit, records
 from tickcast.clients import OffsetRange, Partition, Record
@@ -27,15 +27,7 @@ steps = st.lists(
     min_size=30,
     max_size=60,
 )
-rules = st.builds(
-    WindowRules,
-    window=st.integers(2, 4),
-    sampling=st.sampled_from(["all", "on_change", "grid_ms"]),
-    change_columns=st.just(("value",)),
-    grid_ms=st.just(3),
-    max_gap_s=st.sampled_from([None, 0.005]),
-    order=st.sampled_from(["accept", "skip", "reset"]),
-)
+rules = window_rules(gap_s=0.005)
 
 
 def _cluster(given_steps: list[Step]) -> MemoryCluster:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_client import MemoryClient, MemoryCluster
-from pipelines import Line, config_with, model_of
+from pipelines import Line, config_with, model_of, window_rules
 from test_pipeline import COLUMNS, INPUT, _comparable, _forecasts, _whole
 from tickcast import audit, model, records
 from tickcast.board_reader import BoardReader
@@ -41,15 +41,7 @@ steps = st.lists(
     min_size=30,
     max_size=60,
 )
-rules = st.builds(
-    WindowRules,
-    window=st.integers(2, 4),
-    sampling=st.sampled_from(["all", "on_change", "grid_ms"]),
-    change_columns=st.just(("value",)),
-    grid_ms=st.just(3),
-    max_gap_s=st.sampled_from([None, 0.006]),
-    order=st.sampled_from(["accept", "skip", "reset"]),
-)
+rules = window_rules(gap_s=0.006)
 
 
 def _named(engine: ToyEngine, name: str, **changes: object) -> ToyEngine:

@@ -8,7 +8,7 @@ from factories import manifest_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_client import MemoryClient, MemoryCluster
-from pipelines import Line, config_with, models_of
+from pipelines import Line, config_with, models_of, window_rules
 from test_pipeline import COLUMNS, INPUT, Step, _cluster, _comparable, _forecasts, _ticks, _whole
 from thorough import examples
 from tickcast.board_reader import BoardReader
@@ -30,15 +30,7 @@ steps = st.lists(
     min_size=30,
     max_size=60,
 )
-rules = st.builds(
-    WindowRules,
-    window=st.integers(2, 4),
-    sampling=st.sampled_from(["all", "on_change", "grid_ms"]),
-    change_columns=st.just(("value",)),
-    grid_ms=st.just(3),
-    max_gap_s=st.sampled_from([None, 0.006]),
-    order=st.sampled_from(["accept", "skip", "reset"]),
-)
+rules = window_rules(gap_s=0.006)
 cuts = st.floats(0.2, 0.8)  # where a swap comes, as a share of the log
 
 

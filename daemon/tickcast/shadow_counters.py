@@ -31,6 +31,3 @@ class ShadowCounters:
         for counters, values in zip((self._scored, self._squared, self._persistence), sums, strict=True):
             for counter, value in zip(counters, values.tolist(), strict=True):
                 counter.add(value)
-
-    def count_bands(self, is_banded: Marks, is_covered: Marks) -> None:
-        """A shadow's forecasts come without bands: there is nothing to count."""
