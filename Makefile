@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
+# Where this is set, every process that a test starts compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick check format docs bench-peers chaos soak clean
 
@@ -25,7 +28,7 @@ test: setup ## all tests, on the real broker too; JOBS=3 side by side, each with
 	$(BIN)/python -m pytest -n $(or $(JOBS),3) --dist loadfile --no-loadscope-reorder
 
 test-quick: setup ## the tests that need no broker, in under a minute
-	$(BIN)/python -m pytest -m 'not broker and not slow'
+	TICKCAST_TESTS=quick $(BIN)/python -m pytest -m 'not broker and not slow' -n $(or $(JOBS),2) --dist loadfile
 
 check: setup ## style, types, known vulnerabilities of what is installed (where the package index names them)
 	$(BIN)/ruff check .

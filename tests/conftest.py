@@ -46,14 +46,18 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Whatever asks for the broker carries its mark, so that `-m "not broker"` runs all that needs no Java.
+    """Whatever asks for the broker carries its mark, so that `-m "not broker"` runs all that needs no Java; and what
+    asks for an exported model is slow.
 
     Side by side, the files that take longest come first: else one would be left alone with the last of them.
     """
     seconds: Counter[Path] = Counter()
     for item in items:
-        if {"broker", "secured_broker"} & set(getattr(item, "fixturenames", ())):
+        asked = set(getattr(item, "fixturenames", ()))
+        if {"broker", "secured_broker"} & asked:
             item.add_marker(pytest.mark.broker)
+        if "exported" in asked:
+            item.add_marker(pytest.mark.slow)
         marks = {mark.name for mark in item.iter_markers()}
         seconds[item.path] += SLOW_S if "slow" in marks else BROKER_S if "broker" in marks else QUICK_S
     if hasattr(config, "workerinput"):

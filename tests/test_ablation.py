@@ -18,6 +18,8 @@ from tickcast_export.ablation import NETWORKS, Plan
 from tickcast_export.dataset import Rows, Split
 from tickcast_export.family import FamilySettings
 
+pytestmark = pytest.mark.slow  # TensorFlow trains or exports
+
 WINDOW, FARTHEST = 8, max(ablation.HORIZONS)
 SMALL = FamilySettings(units=6, second_units=4, attention_units=5)
 

@@ -15,6 +15,8 @@ from tickcast_export.dataset import Rows, changes
 from tickcast_export.evaluation_features import WindowFeatures
 from tickcast_export.evaluation_folds import Folds
 
+pytestmark = pytest.mark.slow  # grows trees
+
 HORIZONS = (1, 3)
 WINDOW = evaluation_ticks.RULES.window
 REFERENCE = ("bid", "ask")

@@ -161,6 +161,7 @@ def test_sizing_has_tables():
     assert len(_tables()) >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(_tables()) if SIZING.exists() else 0))
 def test_the_tables_of_the_sizing_document_are_what_their_commands_print(number, capsys):
     command, table = _tables()[number]

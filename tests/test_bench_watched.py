@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from instances import serving
-from tickcast import bench_watched, bench_watcher, cli, errors, log
+from tickcast import bench_watched, cli, errors, log
 from tickcast.bench_line import Run
 from tickcast.bench_watched import Compared, median_interval, summary
 from tickcast.bench_watcher import DOCUMENTS_FIRST, Watcher
@@ -15,6 +15,7 @@ from tickcast.errors import TickcastError
 from tickcast.top_stream import Address
 
 QUICK = ["--provider", "cpu", "--duration-s", "0.6", "--rounds", "2", "--symbols", "3"]
+SCRAPES_PER_S = 10.0
 
 
 def _run(latencies_us: list[float]) -> Run:
@@ -49,7 +50,7 @@ def test_of_five_values_none_bounds_the_median_with_such_confidence():
 
 def test_a_watcher_scrapes_and_is_told_until_it_stops():
     with serving() as instance:
-        watcher = Watcher(Address.of(instance.url), "BUSY")
+        watcher = Watcher(Address.of(instance.url), "BUSY", SCRAPES_PER_S)
         watcher.start()
         deadline_s = time.monotonic() + 20
         while instance.shared.wish.asked(0) != "BUSY":  # it looks at the symbol: the loop is asked for it
@@ -57,12 +58,12 @@ def test_a_watcher_scrapes_and_is_told_until_it_stops():
             threading.Event().wait(0.01)
         seconds, scrapes, documents = watcher.stop()
     assert documents >= DOCUMENTS_FIRST
-    assert scrapes == pytest.approx(seconds * bench_watcher.SCRAPES_PER_S, rel=0.7)
+    assert scrapes == pytest.approx(seconds * SCRAPES_PER_S, rel=0.7)
 
 
 def test_a_watcher_that_sees_nothing_any_more_says_so():
     with serving() as instance:
-        watcher = Watcher(Address.of(instance.url), "BUSY")
+        watcher = Watcher(Address.of(instance.url), "BUSY", SCRAPES_PER_S)
         watcher.start()
     for thread in watcher._threads:
         thread.join()
@@ -72,7 +73,7 @@ def test_a_watcher_that_sees_nothing_any_more_says_so():
 
 def test_a_watcher_of_nobody_does_not_start():
     with pytest.raises(TickcastError, match="does not answer"):
-        Watcher(Address.of("127.0.0.1:9"), "BUSY").start()
+        Watcher(Address.of("127.0.0.1:9"), "BUSY", SCRAPES_PER_S).start()
 
 
 @pytest.mark.parametrize("beside", [["--saturated-only"], ["--plain", __file__], ["--model", __file__]])

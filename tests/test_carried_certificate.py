@@ -19,6 +19,8 @@ from tickcast_export.commands.export import export
 from tickcast_export.families import FAMILIES
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.slow  # TensorFlow trains or exports
+
 CPU = InferenceConfig(provider="cpu")
 
 

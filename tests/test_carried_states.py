@@ -10,6 +10,8 @@ from tickcast.config import InferenceConfig
 from tickcast.engine import Engine
 from tickcast_export.families import FAMILIES
 
+pytestmark = pytest.mark.slow  # TensorFlow trains or exports
+
 CPU = InferenceConfig(provider="cpu")
 # Single rows are rounded a little differently from many at once.
 CLOSE = {"rtol": 0.0, "atol": 1e-6 * float(models.SCALE.mean())}

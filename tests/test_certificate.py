@@ -11,6 +11,8 @@ from tickcast.errors import BundleError
 from tickcast_export import certificate, extremes
 from tickcast_export.features import COLUMNS
 
+pytestmark = pytest.mark.slow  # TensorFlow trains or exports
+
 
 @pytest.fixture(scope="module")
 def draft():

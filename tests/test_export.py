@@ -18,6 +18,8 @@ from tickcast_export import model_card
 from tickcast_export.commands.export import export
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.slow  # TensorFlow trains or exports
+
 FOREIGN = ("--columns", "bid,ask,seconds_since_previous", "--target-scale", "0.5")
 
 

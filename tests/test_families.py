@@ -9,13 +9,14 @@ from tickcast_export import families
 from tickcast_export.families import FAMILIES, FamilySettings
 from tickcast_export.features import TickFeatures
 
+pytestmark = pytest.mark.slow  # TensorFlow trains or exports
+
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_family_fulfils_the_contract(name, tmp_path):
     check_family.check_family(name, models.SMALL, tmp_path)
 
 
-@pytest.mark.slow
 def test_seq2seq_with_a_decoder_that_is_told_nothing_fulfils_the_contract(tmp_path):
     settings = FamilySettings(units=6, attention_units=4, decoder_start="zero", decoder_input="zeros")
     check_family.check_family("seq2seq", settings, tmp_path)

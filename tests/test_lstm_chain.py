@@ -14,6 +14,8 @@ from tickcast_export import conversion, graphs
 from tickcast_export.families import FamilySettings
 from tickcast_export.lstm_chain import ROWS_TIMES_UNITS_MAX, chained, length
 
+pytestmark = pytest.mark.slow  # TensorFlow trains or exports
+
 ROWS, FEATURES, UNITS = 35, 3, 64
 WEIGHTS = {"W": (1, 4 * UNITS, FEATURES), "R": (1, 4 * UNITS, UNITS), "B": (1, 8 * UNITS)}
 STATE = (1, None, UNITS)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from memory_client import MemoryClient, MemoryCluster
 from pipelines import Line, config_with
 from pydantic import ValidationError
+from thorough import examples
 from tickcast import audit, codec, errors, records
 from tickcast.clients import OffsetRange, Partition
 from tickcast.config import InputConfig
@@ -235,7 +236,7 @@ def _audit(cluster: MemoryCluster, line: Line, rules: WindowRules, market: dict[
     )[INPUT]
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(300))
 @given(steps, window_rules, market_rules)
 def test_every_market_state_meets_its_rule_is_accounted_for_and_a_restart_changes_nothing(given_steps, rules, market):
     cluster = _cluster(given_steps)

@@ -11,6 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tickcast_export import conversion, graphs
 from tickcast_export.product_sums import summed
 
+pytestmark = pytest.mark.slow  # TensorFlow trains or exports
+
 RANDOM = np.random.default_rng(3)
 KINDS = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.float64): TensorProto.DOUBLE}
 

@@ -122,7 +122,7 @@ def asked_by_dashboards() -> Iterator[str]:
     [
         ("check", "rules", RULES.name, ALERTS.name),
         ("check", "config", "prometheus.yml"),
-        ("test", "rules", CASES.name),
+        pytest.param(("test", "rules", CASES.name), marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

@@ -13,6 +13,8 @@ from tickcast_export import sampling, simulator
 from tickcast_export.family import FamilySettings
 from tickcast_export.sampling import Tape
 
+pytestmark = pytest.mark.slow  # TensorFlow trains or exports
+
 SECOND = 1_000_000_000
 SMALL = FamilySettings(units=6, second_units=4, attention_units=5)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from memory_client import MemoryClient, MemoryCluster
 from pipelines import Line, config_with, model_of, window_rules
 from test_pipeline import COLUMNS, INPUT, _comparable, _forecasts, _whole
+from thorough import examples
 from tickcast import audit, model, records
 from tickcast.board_reader import BoardReader
 from tickcast.clients import OffsetRange, Partition
@@ -82,7 +83,7 @@ def _line(config: Config, cluster: MemoryCluster, engines: Sequence[ToyEngine]) 
     return Line(config, MemoryClient(cluster, [INPUT]), [model_of(engine) for engine in engines])
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(120))
 @given(steps, rules, rules, st.sampled_from([COLUMNS, WIDE]), st.integers(1, 9), st.integers(10, 40), st.booleans())
 def test_each_bundle_answers_its_symbols_as_it_would_alone(
     given_steps, first, second, columns, records_max, reach, splits
@@ -108,7 +109,7 @@ def test_each_bundle_answers_its_symbols_as_it_would_alone(
         assert rest == {offset: one for offset, one in both.items() if offset >= committed.offset}
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(60))
 @given(steps, rules, rules, st.sampled_from([COLUMNS, WIDE]), st.integers(1, 3), st.integers(10, 40))
 def test_every_tick_is_accounted_for_whosoever_it_is(given_steps, first, second, columns, max_symbols, reach):
     """Also where bundles take the place of each other's symbols."""
@@ -140,7 +141,7 @@ def test_every_tick_is_accounted_for_whosoever_it_is(given_steps, first, second,
     assert max(len(state.windows) for state in line.ownership.states.values()) <= max_symbols
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(60))
 @given(steps, st.integers(2, 4), st.integers(2, 4), st.integers(1, 20), st.integers(1, 20), st.booleans())
 def test_in_the_mode_carried_too(given_steps, first, second, interval, other_interval, folds):
     """States of bundles that start anew at different intervals."""

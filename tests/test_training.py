@@ -23,6 +23,8 @@ from tickcast_export.progress import Epoch
 from tickcast_export.training import Trained
 from tickcast_export.training_settings import TrainingSettings
 
+pytestmark = pytest.mark.slow  # TensorFlow trains or exports
+
 WINDOW = 8
 RULES = WindowRules(window=WINDOW, max_gap_s=60, order="reset")
 SMALL = FamilySettings(units=8, second_units=4, attention_units=8)
@@ -83,7 +85,6 @@ def errors_of_whole_model(model: Trained, rows: Rows, ends: np.ndarray) -> tuple
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", ["stacked", "additive", "seq2seq"])
 def test_every_family_beats_persistence_on_the_simulated_market(market: tuple[Rows, Split], family: str) -> None:
     model = trained(market, family=family, epochs=4, steps_per_epoch=100, batch=16, learning_rate=1e-2)

@@ -7,6 +7,7 @@ import pytest
 import window_oracle as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 from tickcast.manifest import WindowRules
 from tickcast.row_pool import RowPool
 from tickcast.windows import MarketState, Tick, Windows
@@ -90,7 +91,7 @@ def _log(given_steps: list[tuple[int, str, int, int, int, str]]) -> list[oracle.
     return log
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(1200), deadline=None)
 @given(steps, rules)
 def test_every_decision_equals_the_specification(given_steps, given_rules):
     slow, fast = oracle.Windows(given_rules), Fast(given_rules)
@@ -99,7 +100,7 @@ def test_every_decision_equals_the_specification(given_steps, given_rules):
         assert fast.step(tick) == (fate, tuple(float(row.offset) for row in rows))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(steps, rules)
 def test_a_rebuild_from_any_allowed_start_goes_on_as_if_never_stopped(given_steps, given_rules):
     log = _log(given_steps)
@@ -119,7 +120,7 @@ def test_a_rebuild_from_any_allowed_start_goes_on_as_if_never_stopped(given_step
                     assert rebuilt.step(tick) == facts[tick.offset][1], (n, start, tick)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(steps, rules)
 def test_a_tick_that_a_market_state_skips_is_as_if_it_had_never_come(given_steps, given_rules):
     log = [tick._replace(market=tick.market and "skip") for tick in _log(given_steps)]

@@ -73,7 +73,7 @@ class _Stand:
     def _watched(self, number: int) -> None:
         messages = self._ticks()
         if self._watcher is None:  # looks at a symbol of which there is something to see
-            child = bench_watcher.child(self._url, messages[0].key.decode())
+            child = bench_watcher.child(self._url, messages[0].key.decode(), self._settings.scrapes_per_s)
             self._watcher = self._opened.enter_context(child)
         self._watcher.ask()
         self.compared.watched.append(self._run(messages, number))
@@ -121,24 +121,26 @@ def _report(stand: _Stand) -> Report:
 
 def summary(compared: Compared) -> Report:
     """The rounds as a report that programs read; ratios are of the two rounds that followed each other."""
-    alone, watched = (_percentiles(runs) for runs in (compared.alone, compared.watched))
+    alone, watched = (percentiles_of(runs) for runs in (compared.alone, compared.watched))
     return {
         "scrapes_per_s": spread(compared.scrapes_per_s),
         "documents_per_s": spread(compared.documents_per_s),
-        "alone": _times(compared.alone, alone),
-        "watched": _times(compared.watched, watched),
-        "p50_ratio": _ratios([each.p50 for each in watched], [each.p50 for each in alone]),
-        "p99_ratio": _ratios([each.p99 for each in watched], [each.p99 for each in alone]),
+        "alone": times(compared.alone, alone),
+        "watched": times(compared.watched, watched),
+        "p50_ratio": ratios([each.p50 for each in watched], [each.p50 for each in alone]),
+        "p99_ratio": ratios([each.p99 for each in watched], [each.p99 for each in alone]),
         # How far rounds lie apart by themselves: each to the one before it, nobody watching.
-        "p99_ratio_alone": _ratios([each.p99 for each in alone[1:]], [each.p99 for each in alone[:-1]]),
+        "p99_ratio_alone": ratios([each.p99 for each in alone[1:]], [each.p99 for each in alone[:-1]]),
     }
 
 
-def _percentiles(runs: Sequence[Run]) -> list[Percentiles]:
+def percentiles_of(runs: Sequence[Run]) -> list[Percentiles]:
+    """Of each run's latencies."""
     return [percentiles(run.latencies_s) for run in runs]
 
 
-def _times(runs: Sequence[Run], of_rounds: Sequence[Percentiles]) -> Report:
+def times(runs: Sequence[Run], of_rounds: Sequence[Percentiles]) -> Report:
+    """Latencies of all `runs` together, and how their percentiles, `of_rounds`, lie apart."""
     whole = np.concatenate([np.empty(0), *(run.latencies_s for run in runs)])
     paths = np.concatenate([np.empty(0, np.str_), *(run.paths for run in runs)])
     return {
@@ -149,10 +151,11 @@ def _times(runs: Sequence[Run], of_rounds: Sequence[Percentiles]) -> Report:
     }
 
 
-def _ratios(above: Sequence[float], below: Sequence[float]) -> Report:
-    ratios = [one / other for one, other in zip(above, below, strict=True) if other]
-    low, high = median_interval(ratios)
-    return {**spread(ratios), "low": low, "high": high}
+def ratios(above: Sequence[float], below: Sequence[float]) -> Report:
+    """Of what was measured one after the other, and between which of them the median lies."""
+    found = [one / other for one, other in zip(above, below, strict=True) if other]
+    low, high = median_interval(found)
+    return {**spread(found), "low": low, "high": high}
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]:

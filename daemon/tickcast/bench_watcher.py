@@ -1,7 +1,7 @@
 """Somebody who watches an instance, and stops when asked: scrapes of its metrics, and its page open on one symbol.
 
-Beside the way of a tick. A process of its own (`python -m tickcast.bench_watcher URL SYMBOL`), as a browser and a
-scraper are: what they take of a processor is not the loop's.
+Beside the way of a tick. A process of its own (`python -m tickcast.bench_watcher URL SYMBOL SCRAPES_PER_S`), as a
+browser and a scraper are: what they take of a processor is not the loop's.
 """
 
 import http.client
@@ -15,7 +15,6 @@ from tickcast.bench_child import Asked, answer
 from tickcast.errors import TickcastError
 from tickcast.top_stream import Address, Stream
 
-SCRAPES_PER_S = 10.0
 # So much was told when the page counts as open: what opening it takes is over.
 DOCUMENTS_FIRST = 3
 START_TIMEOUT_S = 20.0
@@ -23,16 +22,17 @@ START_TIMEOUT_S = 20.0
 METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 
 
-def child(url: str, symbol: str) -> Asked:
-    """A process that watches from one question to the next; to the second it answers `seen`."""
-    return Asked(["tickcast.bench_watcher", url, symbol], {})
+def child(url: str, symbol: str, scrapes_per_s: float) -> Asked:
+    """A process that watches from one question to the next; to the second it answers what `Watcher.stop` returns."""
+    return Asked(["tickcast.bench_watcher", url, symbol, str(scrapes_per_s)], {})
 
 
 class Watcher:
     """Watches from `start` to `stop`."""
 
-    def __init__(self, address: Address, symbol: str) -> None:
+    def __init__(self, address: Address, symbol: str, scrapes_per_s: float) -> None:
         self._address = address
+        self._scrape_interval_s = 1 / scrapes_per_s
         self._query: dict[str, str | int] = {"symbol": symbol, "sort": "movers", "limit": 50}
         self._over = threading.Event()
         self._open = threading.Event()  # the page; or it failed
@@ -80,7 +80,7 @@ class Watcher:
 
     def _scrape(self) -> None:
         address = self._address
-        while not self._over.wait(self._started_s + self._scrapes / SCRAPES_PER_S - time.monotonic()):
+        while not self._over.wait(self._started_s + self._scrapes * self._scrape_interval_s - time.monotonic()):
             connection = http.client.HTTPConnection(address.host, address.port, timeout=START_TIMEOUT_S)
             try:
                 connection.request("GET", f"{address.prefix}/metrics", headers={"Accept": METRICS})
@@ -95,7 +95,7 @@ class Watcher:
 
 def main() -> None:
     """The process."""
-    address, symbol = Address.of(sys.argv[1]), sys.argv[2]
+    address, symbol, scrapes_per_s = Address.of(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     # A browser and a scraper run on hosts of their own: here at least on time that nobody else wants.
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     watching: list[Watcher] = []
@@ -103,7 +103,7 @@ def main() -> None:
     def toggle() -> list[float]:
         if watching:
             return watching.pop().stop()
-        watching.append(Watcher(address, symbol))
+        watching.append(Watcher(address, symbol, scrapes_per_s))
         watching[0].start()
         return []
 
