@@ -43,6 +43,26 @@ def test_where_nothing_moves_no_move_is_said() -> None:
     assert direction.tuned(forecast, np.zeros(3)).classes(forecast).tolist() == [1, 1, 1]
 
 
+def test_where_the_spread_is_wide_forecasts_count_as_often_as_serves_kappa_best() -> None:
+    random = np.random.default_rng(4)
+    spread = np.where(random.random(4_000) < 0.1, 2.0, 1.0)
+    says = random.normal(size=4_000)
+    # At a wide spread the mid moves half as far on half of the ticks: what is forecast is as large, moves are not rare.
+    moves = np.where(spread > 1, np.abs(says) > 0.5, np.abs(says) > 2)
+    change = np.where(moves, np.sign(says) / spread, 0.0)
+    found = direction.tuned(says, change, spread)
+    assert found.wide == pytest.approx(1)
+    assert 3 <= found.factor <= 6
+    table = np.zeros((3, 3))
+    np.add.at(table, (found.classes(says, spread), direction.happened(change)), 1)
+    assert direction.kappa(table) > direction.kappa(_table(direction.tuned(says, change), says, change)) + 0.05
+
+
+def test_a_spread_that_never_changes_tells_nothing() -> None:
+    forecast, change = np.array([-2.0, 0.1, 2.0]), np.array([-1.0, 0.0, 1.0])
+    assert direction.tuned(forecast, change, np.ones(3)).factor == 1
+
+
 def test_sums_of_columns_give_the_same_kappa() -> None:
     random = np.random.default_rng(2)
     change = random.choice([-1.0, 0.0, 1.0], 500)

@@ -146,6 +146,7 @@ def test_a_lesson_s_targets_are_what_happened_after_each_of_its_rows() -> None:
     examples = Examples(
         features=np.arange(160, dtype=np.float32).reshape(20, 8),
         mid=np.arange(20.0) ** 2,
+        spread=np.ones(20),
         window=4,
         horizons=(1, 3),
         scale=np.array([2.0, 10.0]),
@@ -220,6 +221,8 @@ def test_the_direction_s_thresholds_are_in_the_card_with_what_they_tell(brief: T
     assert told["horizon"] == 1
     assert told["low"] is None or told["low"] < 0
     assert told["high"] is None or told["high"] > 0
+    assert told["factor"] >= 1
+    assert told["wide"] is None or told["wide"] > 0
     assert -1 <= told["test_kappa"] <= 1
 
 

@@ -128,12 +128,12 @@ def cell(
     )
     lessons, silent = Lessons(positions, forecasts), progress.Silent()
     Fit(core, lessons, examples, split, settings, silent, clock, Checkpoints(None)).run()
-    told = [(examples.forecasts(core, ends), examples.targets(ends)) for ends in _scored(split)]
-    (validation, happened), (test, happened_test) = told
-    thresholds = thresholds_by(validation[:, 0], happened[:, 0])
+    validation, test = (
+        (examples.forecasts(core, ends), examples.targets(ends), examples.spread[ends]) for ends in _scored(split)
+    )
     return {
-        "below_persistence": [score.below_persistence for score in of_forecasts(test, happened_test, HORIZONS)],
-        "kappa": agreement(thresholds, test[:, 0], happened_test[:, 0]),
+        "below_persistence": [score.below_persistence for score in of_forecasts(*test[:2], HORIZONS)],
+        "kappa": agreement(thresholds_by(*validation), *test),
         "weights": core.count_params(),
         "seconds": (clock.monotonic_ns() - started_ns) / NANOSECONDS,
     }

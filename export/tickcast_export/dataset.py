@@ -71,6 +71,13 @@ class Rows:
         mid: NDArray[np.float64] = self.ticks.values[self.current][:, places].mean(axis=1)
         return mid
 
+    def spread(self, columns: Sequence[str]) -> NDArray[np.float64]:
+        """The second of `columns` less the first at each row's tick: [rows]."""
+        low, high = (self.ticks.columns.index(column) for column in columns)
+        book = self.ticks.values[self.current]
+        spread: NDArray[np.float64] = book[:, high] - book[:, low]
+        return spread
+
     def features(self, layer: TickFeatures) -> NDArray[np.float32]:
         """Every row's features: [rows, features]."""
         return np.concatenate([layer.compute(self.pairs(chunk)) for chunk in self._chunks()])

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from tickcast.errors import UsageError
 
-from tickcast_export import baselines, direction, evaluation_cost, evaluation_scores
+from tickcast_export import baselines, direction, evaluation_scores
 from tickcast_export.bootstrap import Array, Tally
 from tickcast_export.dataset import Indices, Rows, changes, evenly
 from tickcast_export.direction import Thresholds
@@ -131,8 +131,8 @@ def _fold(
         fitted = baselines.fitted(features, targets, fold, question.drawing.seed, steps.advance)
         tuned |= baselines.forecasts(fitted, features, tuning, question.horizons)
         tested |= baselines.forecasts(fitted, features, fold.test, question.horizons)
-    thresholds = _thresholds(tuned, targets(tuning))
-    half_spread = evaluation_cost.half_spread(question.rows, question.reference_columns, fold.test)
+    spread = question.rows.spread(question.reference_columns) if len(question.reference_columns) == 2 else None
+    thresholds = _thresholds(tuned, targets(tuning), spread[tuning] if spread is not None else None)
     runs = question.rows.run[fold.test]
     return [
         evaluation_scores.tally(
@@ -140,7 +140,7 @@ def _fold(
             {name: forecast[:, at] for name, forecast in tested.items()},
             thresholds[at],
             happened[:, at],
-            half_spread,
+            spread[fold.test] if spread is not None else None,
             question.half_widths[at] if question.half_widths else None,
             runs,
         )
@@ -148,10 +148,10 @@ def _fold(
     ]
 
 
-def _thresholds(forecasts: Mapping[str, Array], happened: Array) -> list[dict[str, Thresholds]]:
+def _thresholds(forecasts: Mapping[str, Array], happened: Array, spread: Array | None) -> list[dict[str, Thresholds]]:
     """Of each horizon, each forecaster's, as they serve it best on the validation part."""
     return [
-        {name: direction.tuned(forecast[:, at], happened[:, at]) for name, forecast in forecasts.items()}
+        {name: direction.tuned(forecast[:, at], happened[:, at], spread) for name, forecast in forecasts.items()}
         for at in range(happened.shape[1])
     ]
 

@@ -4,26 +4,17 @@ Behind the way of a tick: part of `tickcast evaluate`. No trading is simulated: 
 stretches overlap. It says whether there is anything left to be traded on, not what a strategy would have earned.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from tickcast_export.bootstrap import Array, Columns, Sums
-from tickcast_export.dataset import Indices, Rows
 
 
-def half_spread(rows: Rows, reference_columns: Sequence[str], ends: Indices) -> Array | None:
-    """Half the spread at each window's newest tick [n], 0 where the book is crossed; None without bid and ask."""
-    if len(reference_columns) != 2:
-        return None
-    bid, ask = (rows.ticks.columns.index(column) for column in reference_columns)
-    book = rows.ticks.values[rows.current[ends]]
-    half: Array = np.maximum(book[:, ask] - book[:, bid], 0.0) / 2
-    return half
+def columns(forecast: Array, change: Array, spread: Array) -> Columns:
+    """Per window [n]: whether the forecast exceeds half the spread, what the mid then did net of it, if that paid.
 
-
-def columns(forecast: Array, change: Array, half: Array) -> Columns:
-    """Per window [n]: whether the forecast exceeds half the spread, what the mid then did net of it, if that paid."""
+    The spread of a crossed book counts as none.
+    """
+    half = np.maximum(spread, 0.0) / 2
     exceeds = np.abs(forecast) > half
     net = np.where(exceeds, np.sign(forecast) * change - half, 0.0)
     return {"exceeds": exceeds.astype(np.float64), "net": net, "paid": (net > 0).astype(np.float64)}

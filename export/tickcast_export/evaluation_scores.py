@@ -71,20 +71,22 @@ def tally(
     forecasts: Mapping[str, Array],
     thresholds: Mapping[str, Thresholds],
     change: Array,
-    half_spread: Array | None,
+    spread: Array | None,
     half_width: float | None,
     runs: NDArray[np.int64],
 ) -> Tally:
     """The sums of one horizon; all arrays [n], in the order of the ticks of each symbol.
 
-    `half_width`: of the band that the bundle begins with, None where it has none.
+    `spread`: at each window's newest tick, None without bid and ask. `half_width`: of the band that the bundle begins
+    with, None where it has none.
     """
     shared = np.ones(len(change)), change != 0, change, np.square(change)
     columns: Columns = dict(zip(SHARED, shared, strict=True))
     for name, forecast in forecasts.items():
         own: Columns = {"squared": np.square(forecast - change)}
-        own |= direction.columns(thresholds[name], forecast, change) | calibration.columns(forecast, change)
-        own |= evaluation_cost.columns(forecast, change, half_spread) if half_spread is not None else {}
+        own |= direction.columns(thresholds[name], forecast, change, spread)
+        own |= calibration.columns(forecast, change)
+        own |= evaluation_cost.columns(forecast, change, spread) if spread is not None else {}
         if name == MODEL:
             own |= calibration.part_columns(forecast, change)
             own |= {"held": np.abs(change - forecast) <= half_width} if half_width is not None else {}

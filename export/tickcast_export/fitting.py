@@ -59,6 +59,7 @@ class Examples:
 
     features: NDArray[np.float32]  # [rows, features]
     mid: NDArray[np.float64]  # [rows]
+    spread: NDArray[np.float64]  # [rows]
     window: int
     horizons: tuple[int, ...]
     scale: NDArray[np.float64]  # [horizons]: standard deviation of the training targets

@@ -157,6 +157,7 @@ def _examples(trial: Trial, rows: Rows, window: int) -> tuple[ClockExamples, Spl
     examples = ClockExamples(
         rows.features(layer),
         rows.mid(MID),
+        rows.spread(MID),
         window,
         trial.horizons_ns,
         np.ones(len(trial.horizons_ns)),

@@ -77,7 +77,8 @@ def train(
     ends = evenly(split.test, settings.test_windows_max)
     forecasts, targets = examples.forecasts(core, ends), examples.targets(ends)
     test_scores = of_forecasts(forecasts, targets, settings.horizons)
-    thresholds = _thresholds(core, examples, evenly(split.validation, settings.threshold_windows_max))
+    tuning = evenly(split.validation, settings.threshold_windows_max)
+    thresholds = thresholds_by(examples.forecasts(core, tuning), examples.targets(tuning), examples.spread[tuning])
     card = ModelCard(
         name=name,
         version=version,
@@ -90,7 +91,11 @@ def train(
         training={
             **_facts(rows, split, settings, epochs, test_scores),
             "spans_ns": _spans_ns(rows, split, rules.window, max(settings.horizons)),
-            "direction": _direction(thresholds, forecasts[:, 0], targets[:, 0], settings.horizons[0]),
+            "direction": {
+                "horizon": settings.horizons[0],
+                **_told(thresholds),
+                "test_kappa": agreement(thresholds, forecasts, targets, examples.spread[ends]),
+            },
         },
         reference_quantiles=_quantiles(rows, split.train),
         symbols=_symbols(rows, split.train),
@@ -107,7 +112,9 @@ def examples_of(rows: Rows, split: Split, window: int, horizons: Sequence[int]) 
     scale = changes(mid, evenly(split.train, STATISTICS_ROWS_MAX), horizons).std(axis=0)
     if not (scale > 0).all():
         raise UsageError("the mid never moves in the training ticks: there is nothing to learn")
-    return Examples(rows.features(layer), mid, window, tuple(horizons), scale, layer.mirror()), layer
+    return Examples(
+        rows.features(layer), mid, rows.spread(REFERENCE_COLUMNS), window, tuple(horizons), scale, layer.mirror()
+    ), layer
 
 
 def lessons_of(core: keras.Model, window: int, settings: TrainingSettings) -> Lessons:
@@ -117,30 +124,33 @@ def lessons_of(core: keras.Model, window: int, settings: TrainingSettings) -> Le
     return Lessons(positions, lambda rows: family.every_row(core, rows, positions, settings.network))
 
 
-def _thresholds(core: keras.Model, examples: Examples, ends: Indices) -> Thresholds:
-    """Of the nearest horizon's direction, chosen by validation windows."""
-    return thresholds_by(examples.forecasts(core, ends)[:, 0], examples.targets(ends)[:, 0])
+def thresholds_by(
+    forecasts: NDArray[np.float64], targets: NDArray[np.float64], spread: NDArray[np.float64]
+) -> Thresholds:
+    """Of the nearest horizon's direction, with the highest kappa over these [n, horizons] and their mirror image.
+
+    For each side by itself moves are too rare. `spread` [n] is that of the windows' newest ticks.
+    """
+    told, happened = (np.concatenate([values[:, 0], -values[:, 0]]) for values in (forecasts, targets))
+    return direction.tuned(told, happened, np.concatenate([spread, spread]))
 
 
-def thresholds_by(forecasts: NDArray[np.float64], targets: NDArray[np.float64]) -> Thresholds:
-    """With the highest kappa over these [n] and their mirror image: for each side by itself moves are too rare."""
-    both = (np.concatenate([values, -values]) for values in (forecasts, targets))
-    return direction.tuned(*both)
-
-
-def _direction(
-    thresholds: Thresholds, forecasts: NDArray[np.float64], targets: NDArray[np.float64], horizon: int
-) -> dict[str, object]:
-    """How well the nearest horizon's direction is told on test windows; a threshold that nothing passes is null."""
-    low, high = (value if math.isfinite(value) else None for value in thresholds)
-    return {"horizon": horizon, "low": low, "high": high, "test_kappa": agreement(thresholds, forecasts, targets)}
-
-
-def agreement(thresholds: Thresholds, forecasts: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
-    """Cohen's kappa of the direction that forecasts [n] tell and of what happened [n]."""
+def agreement(
+    thresholds: Thresholds,
+    forecasts: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    spread: NDArray[np.float64],
+) -> float:
+    """Cohen's kappa of the nearest horizon's direction, as forecasts [n, horizons] tell it and as it happened."""
     table = np.zeros((3, 3))
-    np.add.at(table, (thresholds.classes(forecasts), direction.happened(targets)), 1)
+    said, happened = thresholds.classes(forecasts[:, 0], spread), direction.happened(targets[:, 0])
+    np.add.at(table, (said, happened), 1)
     return float(direction.kappa(table))
+
+
+def _told(thresholds: Thresholds) -> dict[str, float | None]:
+    """As JSON has them: what nothing passes is null."""
+    return {name: value if math.isfinite(value) else None for name, value in thresholds._asdict().items()}
 
 
 def _training_rows(rows: Rows, ends: Indices) -> Indices:
