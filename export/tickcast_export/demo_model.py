@@ -18,6 +18,7 @@ def train(settings: Settings) -> None:
         "name": NAME,
         "family": settings.family,
         "window": settings.window,
+        "sampling": "all",  # each tick that is played is to be answered
         "units": settings.units,
         "second-units": settings.units,
         "attention-units": settings.units,

@@ -18,7 +18,7 @@ CLASSES = ("down", "none", "up")
 # On either side so many thresholds are tried, and all pairs of them.
 CANDIDATES = 200
 # How often a forecast may count where the spread is wider than usual.
-FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)
 # Spreads are differences of prices: so much more than usual is rounding.
 ROUNDING = 1e-6
 

@@ -38,7 +38,7 @@ from tickcast_export.scores import Score, mean_ratio, of_forecasts
 from tickcast_export.training_settings import TrainingSettings
 
 # A pass gives each row the part of a target about once; where the family teaches every row, that is.
-STEPS_PER_EPOCH_MAX = 800  # so that early stopping and the progress bar see a long file more often than once a pass
+STEPS_PER_EPOCH_MAX = 500  # so that early stopping and the progress bar see a long file more often than once a pass
 STEPS_PER_EPOCH_MIN = 150  # a short file is passed over oftener, for weights take so many steps to find
 EVALUATION_BATCH = 2_048  # faster by a third than the training batch, without a gradient to keep
 RESIZED = 0.3  # spread of what is added to a window's logarithms of sizes, in their own standard deviations

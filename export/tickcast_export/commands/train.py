@@ -12,14 +12,18 @@ from rich.console import Console
 from tickcast import tick_files, tick_options
 from tickcast.clock import SystemClock
 from tickcast.errors import UsageError
-from tickcast.manifest import WindowRules
+from tickcast.manifest import SECONDS_SINCE_PREVIOUS, WindowRules
 
 from tickcast_export import curves, dataset, model_card, progress, scores, training
 from tickcast_export.checkpoint import Checkpoints
 from tickcast_export.dataset import Rows, Split
 from tickcast_export.family import FamilySettings
+from tickcast_export.features import COLUMNS
 from tickcast_export.training import Trained
 from tickcast_export.training_settings import TrainingSettings
+
+# What a row of a book is made of. A tick that repeats it all (a timer's, a deeper level's) says nothing but the time.
+BOOK = tuple(column for column in COLUMNS if column != SECONDS_SINCE_PREVIOUS)
 
 
 def _model(*flags: str, **options: Any) -> Any:
@@ -54,7 +58,10 @@ DecoderStart = Annotated[Literal["encoder", "zero"], _model(help="seq2seq: the d
 
 Window = Annotated[int, _rule(min=2, help="Rows in a window.")]
 Sampling = Annotated[Literal["all", "on_change", "grid_ms"], _rule(help="Which ticks make a row.")]
-ChangeColumn = Annotated[list[str] | None, _rule(metavar="NAME", help="on_change: watch this column; repeatable.")]
+ChangeColumn = Annotated[
+    list[str] | None,
+    _rule(metavar="NAME", show_default=", ".join(BOOK), help="on_change: watch this column; repeatable."),
+]
 GridMs = Annotated[int, _rule(min=0, help="grid_ms: width of the grid.")]
 MaxGapS = Annotated[float, _rule(min=0, help="A longer silence starts a fresh run; 0: none does.")]
 Order = Annotated[Literal["accept", "skip", "reset"], _rule(help="A tick older than the one before it.")]
@@ -70,7 +77,7 @@ DayStartsAt = Annotated[
 Epochs = Annotated[int, _fitting(min=1, help="Most epochs.")]
 Batch = Annotated[int, _fitting(min=1, help="Windows per step; each has dozens of targets.")]
 StepsPerEpoch = Annotated[
-    int | None, _fitting(min=1, show_default="each row a target once, 150 to 800", help="Steps per epoch.")
+    int | None, _fitting(min=1, show_default="each row a target once, 150 to 500", help="Steps per epoch.")
 ]
 TimeBudgetS = Annotated[float | None, _fitting(min=1, help="End fitting after so long; scoring comes on top.")]
 LearningRate = Annotated[float, _fitting(min=1e-9, help="Adam's, once warm; falls to 0.")]
@@ -94,7 +101,7 @@ def train(
     attention_units: AttentionUnits = 64,
     decoder_start: DecoderStart = "encoder",
     window: Window = 64,
-    sampling: Sampling = "all",
+    sampling: Sampling = "on_change",
     change_column: ChangeColumn = None,
     grid_ms: GridMs = 0,
     max_gap_s: MaxGapS = 60.0,
@@ -102,13 +109,13 @@ def train(
     duplicates: Duplicates = "accept",
     split: SplitBy = "share",
     day_starts_at: DayStartsAt = datetime.min,
-    epochs: Epochs = 24,
+    epochs: Epochs = 60,
     batch: Batch = 16,
     steps_per_epoch: StepsPerEpoch = None,
     time_budget_s: TimeBudgetS = None,
     learning_rate: LearningRate = 3e-3,
     weight_decay: WeightDecay = 0.0,
-    patience: Patience = 6,
+    patience: Patience = 10,
     seed: Seed = 1,
     resume: Resume = False,
     event_time: tick_options.EventTime = "",
@@ -164,7 +171,7 @@ def _settings(given: Mapping[str, Any]) -> TrainingSettings:
 
 def _rules(given: Mapping[str, Any]) -> WindowRules:
     keys = ("window", "sampling", "grid_ms", "order", "duplicates")
-    watched = tuple(given["change_column"] or ())
+    watched = tuple(given["change_column"] or (BOOK if given["sampling"] == "on_change" else ()))
     try:
         return WindowRules(
             change_columns=watched, max_gap_s=given["max_gap_s"] or None, **{key: given[key] for key in keys}
