@@ -28,6 +28,7 @@ from tickcast_export.checkpoint import Checkpoints
 from tickcast_export.dataset import Rows, Split, evenly
 from tickcast_export.families import FAMILIES
 from tickcast_export.family import FamilySettings
+from tickcast_export.features import BOOK
 from tickcast_export.fitting import Examples, Fit, Lessons, taught
 from tickcast_export.scores import of_forecasts
 from tickcast_export.training import agreement, examples_of, thresholds_by
@@ -165,7 +166,8 @@ def main(
         ticks[0], event_time="", event_time_unit=None, symbol="", symbol_name="", sequence="", pairs=None
     )
     longest, farthest = max(plan.windows), max(HORIZONS)
-    rows = dataset.cut(tick_files.read_all(ticks, mapping), WindowRules(window=longest, max_gap_s=max_gap_s))
+    rules = WindowRules(window=longest, sampling="on_change", change_columns=BOOK, max_gap_s=max_gap_s)
+    rows = dataset.cut(tick_files.read_all(ticks, mapping), rules)
     if day_starts_at is None:
         split = dataset.split_by_share(rows, longest, farthest)
     else:

@@ -16,7 +16,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tickcast.manifest import SECONDS_SINCE_PREVIOUS
 
-COLUMNS = ("bid", "ask", "bid_size", "ask_size", SECONDS_SINCE_PREVIOUS)
+# What is recorded of a book. A tick that repeats it all (a timer's, a deeper level's) says nothing but the time.
+BOOK = ("bid", "ask", "bid_size", "ask_size")
+COLUMNS = (*BOOK, SECONDS_SINCE_PREVIOUS)
 
 # Below these a value counts as this: an empty side, a halted book and a clock that stands all stay finite.
 FLOORS = {"bid": 1e-12, "ask": 1e-12, "bid_size": 1e-9, "ask_size": 1e-9, SECONDS_SINCE_PREVIOUS: 1e-6}

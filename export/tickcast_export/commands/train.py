@@ -12,18 +12,15 @@ from rich.console import Console
 from tickcast import tick_files, tick_options
 from tickcast.clock import SystemClock
 from tickcast.errors import UsageError
-from tickcast.manifest import SECONDS_SINCE_PREVIOUS, WindowRules
+from tickcast.manifest import WindowRules
 
 from tickcast_export import curves, dataset, model_card, progress, scores, training
 from tickcast_export.checkpoint import Checkpoints
 from tickcast_export.dataset import Rows, Split
 from tickcast_export.family import FamilySettings
-from tickcast_export.features import COLUMNS
+from tickcast_export.features import BOOK
 from tickcast_export.training import Trained
 from tickcast_export.training_settings import TrainingSettings
-
-# What a row of a book is made of. A tick that repeats it all (a timer's, a deeper level's) says nothing but the time.
-BOOK = tuple(column for column in COLUMNS if column != SECONDS_SINCE_PREVIOUS)
 
 
 def _model(*flags: str, **options: Any) -> Any:
