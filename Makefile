@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick check format docs bench-peers chaos soak clean
+.PHONY: help setup demo retrain-demo test test-quick check format docs bench-peers chaos soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## the whole job on this machine; TICKS=file.csv.gz FAMILY=stacked|additive|seq2seq DURATION_S= RATE=
 	@$(BIN)/tickcast demo $(if $(TICKS),--ticks "$(TICKS)") $(if $(FAMILY),--family $(FAMILY)) \
 		$(if $(DURATION_S),--duration-s $(DURATION_S)) $(if $(RATE),--rate $(RATE))
+
+retrain-demo: setup ## a market that changes, retrained and promoted, five minutes; FAMILY= EPOCHS= SEED=
+	@$(BIN)/tickcast retrain-demo $(if $(FAMILY),--family $(FAMILY)) $(if $(EPOCHS),--epochs $(EPOCHS)) \
+		$(if $(SEED),--seed $(SEED))
 
 test: setup ## all tests, on the real broker too; JOBS=3 side by side, each with a broker of its own
 	$(BIN)/python -m pytest -n $(or $(JOBS),3) --dist loadfile --no-loadscope-reorder
@@ -55,4 +59,4 @@ soak: setup ## half an hour under load, a million bad records, all examples of t
 	@TICKCAST_TESTS=thorough $(BIN)/python -m pytest --timeout 1800 $$(grep -l '^from thorough import' tests/test_*.py)
 
 clean: ## remove what make made
-	rm -rf .venv .bench demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .bench demo-out retrain-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,6 +10,7 @@ from tickcast.backtest_answers import Answered
 from tickcast.config import Config
 from tickcast.engine import Engine
 from tickcast.manifest import WindowRules
+from tickcast.output_config import OutputConfig
 from tickcast.tick_files import Ticks
 from toy_engine import ToyEngine
 
@@ -58,12 +59,13 @@ def parts_of(ticks: Ticks, size: int) -> Iterator[Ticks]:
 
 
 def toy(window_rules: WindowRules) -> Engine:
-    """A model that is arithmetic."""
-    return ToyEngine(window_rules, COLUMNS, splits=False)  # type: ignore[return-value]
+    """A model that is arithmetic, with attention."""
+    return ToyEngine(window_rules, COLUMNS, splits=False, attention=True)  # type: ignore[return-value]
 
 
 def settings_with(**sections: object) -> Config:
-    """What a backtest runs by, but for `sections`."""
+    """What a backtest runs by, but for `sections`; also asked is what forecasts of A lean on."""
+    sections = {"output": OutputConfig(attention=("A",)), **sections}
     return backtest.settings(Path("bundle"), None, threads=1).model_copy(update=sections)
 
 

@@ -81,6 +81,33 @@ def check_same_key_goes_to_the_same_partition(bench: Bench) -> None:
     assert len({partition for _, partition in homes}) > 1
 
 
+def check_partition_that_is_named_is_where_a_record_goes(bench: Bench) -> None:
+    topic = bench.topic(partitions=3)
+    member = bench.joined(topic)
+    heard: list[BrokerError | None] = []
+    for number in (2, 0, 1, 2):
+        member.client.send(topic, b"%d" % number, b"same key", [], heard.append, number)
+    assert member.client.flush(ANSWER_TIMEOUT_S)
+    assert heard == [None] * 4
+    until(lambda: len(member.records) == 4, member)
+    assert sorted(record.partition.number for record in member.records) == [0, 1, 2, 2]
+    assert all(record.value == b"%d" % record.partition.number for record in member.records)
+
+
+def check_partition_that_is_not_there_is_refused(bench: Bench) -> None:
+    client, heard = bench.client(), list[BrokerError | None]()
+    topic = bench.topic()
+    publish(client, topic, b"known")
+    try:
+        client.send(topic, b"value", None, [], heard.append, 7)
+    except BrokerError:
+        assert heard == []
+    else:
+        assert client.flush(ANSWER_TIMEOUT_S)
+        (failure,) = heard
+        assert isinstance(failure, DeliveryError)
+
+
 def check_poll_does_not_wait_for_a_full_batch(bench: Bench) -> None:
     topic = bench.topic()
     member = bench.joined(topic)

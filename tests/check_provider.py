@@ -26,6 +26,8 @@ def check_provider(name: str, bundle: Bundle) -> None:
     engine.warm()
     _computes_what_was_certified(bundle, engine)
     _answers_each_window_by_itself(bundle, engine)
+    if bundle.manifest.attention:
+        _says_what_answers_lean_on(bundle, engine)
     _hands_carries_on(bundle, engine)
     engine.stay_warm()
 
@@ -62,6 +64,18 @@ def _answers_each_window_by_itself(bundle: Bundle, engine: Engine) -> None:
     alone = np.concatenate([engine.window(row[None]) for row in rows])
     for other in (backwards, alone):
         assert parity.errors(other, together, manifest.target_scale).max() <= manifest.certificate.tolerance
+
+
+def _says_what_answers_lean_on(bundle: Bundle, engine: Engine) -> None:
+    """The same forecasts with weights as without, more of them than fit into a run; and the weights sum to 1."""
+    manifest = bundle.manifest
+    windows = np.random.default_rng(6).normal(size=(engine.batch_max + 3, manifest.rules.window, manifest.features))
+    rows = windows.astype(np.float32)
+    forecasts, weights = engine.attended(rows)
+    assert parity.errors(forecasts, engine.window(rows), manifest.target_scale).max() <= manifest.certificate.tolerance
+    assert weights.min() >= 0
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(engine.attention(rows[:1]), weights[:1], atol=1e-6)
 
 
 def _hands_carries_on(bundle: Bundle, engine: Engine) -> None:

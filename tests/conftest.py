@@ -18,6 +18,7 @@ from daemons import DaemonProcess, Job
 from hypothesis import HealthCheck, settings
 from made_once import made_once, shared_folder
 from secured_broker import SecuredBroker
+from tickcast import state_topic
 from tickcast.broker import Broker
 from tickcast.errors import MissingExtraError
 
@@ -124,6 +125,7 @@ def job(broker: Broker, topic: Callable[..., str], tmp_path: Path) -> Iterator[C
     def make(bundle: Path, partitions: int = 1, of: Job | None = None) -> Job:
         source = of.input_topic if of else topic(partitions, label="ticks")
         output, dead_letters = topic(partitions, label="forecasts"), topic(label="dead-letters")
+        broker.create_topic(f"{output}-state", partitions, state_topic.SETTINGS)
         files = tmp_path / output
         files.mkdir()
         made = Job(broker.bootstrap_servers, source, output, dead_letters, bundle, files)

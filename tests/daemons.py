@@ -39,8 +39,8 @@ POLL_INTERVAL_MAX_S = 0.1
 POLL_INTERVAL_SHARE = 0.05
 HTTP_TIMEOUT_S = 10.0
 
-# What two runs may differ in; forecasts are compared to a tolerance, and bands begin anew with a process.
-CLOCKS = {"received_time_ns", "sent_time_ns", "path", "forecast", "bands"}
+# What two runs may differ in; forecasts and weights are compared to a tolerance.
+CLOCKS = {"received_time_ns", "sent_time_ns", "path", "forecast", "attention"}
 
 Source = tuple[Partition, int]
 
@@ -258,16 +258,24 @@ class Job:
 
 
 def assert_same_forecasts(
-    found: Mapping[Source, Collection[Forecast]], wanted: Mapping[Source, Collection[Forecast]], target_scale: float
+    found: Mapping[Source, Collection[Forecast]],
+    wanted: Mapping[Source, Collection[Forecast]],
+    target_scale: float,
+    but: Collection[str] = (),
 ) -> None:
-    """Every copy in `found` is the undisturbed run's, forecasts to 1e-6 of max(target_scale, |forecast|)."""
+    """Every copy in `found` is the undisturbed run's, forecasts to 1e-6 of max(target_scale, |forecast|).
+
+    The fields `but` are not compared.
+    """
     assert found.keys() == wanted.keys()
     for source, copies in found.items():
         (reference,) = wanted[source]
         for copy in copies:
-            assert _but_clocks(copy) == _but_clocks(reference), source
+            assert _without({*CLOCKS, *but}, copy) == _without({*CLOCKS, *but}, reference), source
             for value, expected in zip(copy.forecast, reference.forecast, strict=True):
                 assert abs(value - expected) <= 1e-6 * max(target_scale, abs(expected)), source
+            for weight, expected in zip(copy.attention or (), reference.attention or (), strict=True):
+                assert abs(weight - expected) <= 1e-6, source
 
 
 def toml(tree: Mapping[str, Mapping[str, Any]]) -> str:
@@ -278,8 +286,8 @@ def toml(tree: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _but_clocks(forecast: Forecast) -> dict[str, Any]:
-    return {name: getattr(forecast, name) for name in forecast.__struct_fields__ if name not in CLOCKS}
+def _without(names: Collection[str], forecast: Forecast) -> dict[str, Any]:
+    return {name: getattr(forecast, name) for name in forecast.__struct_fields__ if name not in names}
 
 
 def _is_halted(thread: Path) -> bool:

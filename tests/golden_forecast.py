@@ -20,6 +20,9 @@ AVRO_SCHEMA = FOLDER / "forecast-v1.avsc"
 # With bands.
 BANDED_FILES = {name: path.with_stem("forecast-v1-bands") for name, path in FILES.items()}
 BANDED_AVRO_SCHEMA = AVRO_SCHEMA.with_stem("forecast-v1-bands")
+# With bands and attention.
+LEANING_FILES = {name: path.with_stem("forecast-v1-attention") for name, path in FILES.items()}
+LEANING_AVRO_SCHEMA = AVRO_SCHEMA.with_stem("forecast-v1-attention")
 
 FORECAST = records.Forecast(
     v=1,
@@ -41,3 +44,4 @@ FORECAST = records.Forecast(
     flags=(),
 )
 BANDED = msgspec.structs.replace(FORECAST, bands=records.Bands(0.9, [0.5, 0.75]))
+LEANING = msgspec.structs.replace(BANDED, attention=[0.5, 0.125, 0.375])

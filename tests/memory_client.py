@@ -22,6 +22,12 @@ class MemoryCluster:
         offset = (log[-1].offset + 1 if log else 0) + skip
         log.append(Record(partition, offset, 1_700_000_000_000 + offset, key, value, ()))
 
+    def compact(self, partition: Partition) -> None:
+        """Of each key only the newest record stays, where it was."""
+        log = self.topics[partition]
+        newest = {record.key: record.offset for record in log}
+        log[:] = [record for record in log if newest[record.key] == record.offset]
+
     def end(self, partition: Partition) -> int:
         """One past the newest offset."""
         log = self.topics[partition]
@@ -46,9 +52,12 @@ class MemoryClient:
         # What readers of committed records see, and what a transaction under way holds.
         self.visible: list[tuple[str, bytes | None, bytes | None, Headers]] = []
         self.transaction: list[tuple[str, bytes | None, bytes | None, Headers]] | None = None
+        self.placed: list[tuple[Partition, bytes | None, bytes | None]] = []  # of it, to partitions that were named
         self.commit_answers: deque[BrokerError | None] = deque()  # to the next calls of `commit_transaction`
+        self.plain_commit_answers: deque[BrokerError | None] = deque()  # to the next calls of `commit`
         self.send_answers: deque[BrokerError | None] = deque()  # to the next calls of `send`
         self.revoked_next: list[Partition] = []  # by the next poll, which brings records of the others all the same
+        self.assigned_next: list[Partition] = []  # by the next poll, after what is revoked
         self.commits_unheard = False  # a transaction is committed even where the answer is an error
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
@@ -73,6 +82,11 @@ class MemoryClient:
         if gone:
             self._listener.revoked(gone)
             self._owned = [partition for partition in self._owned if partition not in gone]
+        new, self.assigned_next = self.assigned_next, []
+        if new:
+            self._owned += new
+            self.paused |= set(new)
+            self._listener.assigned(new)
         return [record for record in polled if record.partition not in gone]
 
     def assignment(self) -> frozenset[Partition]:
@@ -112,11 +126,22 @@ class MemoryClient:
         return frozenset(p.number for p in self.cluster.topics if p.topic == topic)
 
     def send(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        on_delivery: OnDelivery,
+        partition: int | None = None,
     ) -> None:
         answer = self.send_answers.popleft() if self.send_answers else self.refusing
         if answer is not None:
             raise answer
+        if partition is not None:  # what somebody reads back: the others are looked at where they were sent
+            if self.transaction is None:
+                self.cluster.append(Partition(topic, partition), value, key)
+            else:
+                self.placed.append((Partition(topic, partition), value, key))
         self.sent.append((topic, value, key, headers))
         if self.transaction is not None:
             self.transaction.append((topic, value, key, headers))
@@ -144,6 +169,14 @@ class MemoryClient:
         return not self._waiting
 
     def commit(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:
+        answer = self.plain_commit_answers.popleft() if self.plain_commit_answers else None
+        if answer is not None and not self.commits_unheard:
+            raise answer
+        self._commit(offsets)
+        if answer is not None:
+            raise answer
+
+    def _commit(self, offsets: Mapping[Partition, Committed]) -> None:
         self.cluster.committed.update(offsets)
         self.cluster.commits.append(dict(offsets))
 
@@ -156,14 +189,17 @@ class MemoryClient:
         assert self.transaction is not None
         if answer is None or self.commits_unheard:
             self.visible += self.transaction
+            for placed in self.placed:
+                self.cluster.append(*placed)
+            self.placed = []
             self.transaction = [] if answer is not None else None  # asked again, it has nothing more to add
-            self.commit(offsets, timeout_s)
+            self._commit(offsets)
         if answer is not None:
             raise answer
 
     def abort_transaction(self, timeout_s: float) -> None:
         assert self.transaction is not None
-        self.transaction = None
+        self.transaction, self.placed = None, []
         waiting, self._waiting = self._waiting, []
         for on_delivery in waiting:
             on_delivery(TransactionAbortedError("aborted"))

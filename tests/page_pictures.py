@@ -15,6 +15,7 @@ import numpy as np
 from browser import Visit, chromium
 from daemons import DaemonProcess, Job
 from kafka import KafkaProducer
+from tickcast import state_topic
 from tickcast.broker import Broker
 from tickcast.tick_columns import BOOK_COLUMNS
 from tickcast_export.simulator import simulate
@@ -40,6 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as files, Broker() as broker:
         for topic, partitions in (("ticks", PARTITIONS), ("forecasts", PARTITIONS), ("dead-letters", 1)):
             broker.create_topic(topic, partitions)
+        broker.create_topic("forecasts-state", PARTITIONS, state_topic.SETTINGS)
         job = Job(broker.bootstrap_servers, "ticks", "forecasts", "dead-letters", options.bundle.resolve(), Path(files))
         daemon = DaemonProcess(job.config("desk", kafka={"client": "confluent-kafka"}))
         try:

@@ -13,6 +13,7 @@ from tickcast.board_reader import BoardReader
 from tickcast.config import Config
 from tickcast.manifest import WindowRules
 from tickcast.model import Model, Models
+from tickcast.state_topic import StateTopic
 from tickcast.takeovers import FenceOwner
 from tickcast.tape import Tape
 from toy_carried import ToyCarried
@@ -72,6 +73,7 @@ class Line:
         engine: ToyEngine | Sequence[Model],
         carried: ToyCarried | None = None,
         fence: FenceOwner | None = None,
+        state_topic: StateTopic | None = None,
     ) -> None:
         """`engine` is of the configuration's one entry, or there is a model for each of several.
 
@@ -96,6 +98,7 @@ class Line:
             lambda: None,
             fence=fence or self.fenced.append,
             open_reader=self._open_reader,
+            state_topic=state_topic,
         )
         self.pipeline, self.ownership = self.assembly.pipeline, self.assembly.ownership
         self.commits, self.deliveries = self.assembly.commits, self.assembly.deliveries

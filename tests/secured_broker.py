@@ -11,6 +11,7 @@ from typing import Any
 
 from certificates import Authority, Pair, encrypted_key
 from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
+from tickcast import state_topic
 from tickcast.broker import HOST, Broker, Listener
 
 USER = "desk"
@@ -49,6 +50,7 @@ class SecuredBroker(Broker):
         """A topic that nobody else uses."""
         name = f"topic-{uuid.uuid4().hex[:12]}"
         self.create_topic(name, partitions)
+        self.create_topic(f"{name}-state", partitions, state_topic.SETTINGS)  # in case forecasts go there
         return name
 
     def servers(self, listener: str) -> str:

@@ -1,6 +1,7 @@
 """Backtests: the forecasts of the loop, from a file; counted, scored and written whole or not at all."""
 
 import csv
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +14,7 @@ import backtests
 import numpy as np
 import pytest
 from backtests import COLUMNS, answered_here, settings_with, ticks_of, toy
-from exported import HORIZONS, Exported
+from exported import HORIZONS, RULES, Exported
 from factories import manifest_with
 from hypothesis import given, settings
 from memory_client import MemoryClient, MemoryCluster
@@ -37,6 +38,7 @@ from toy_engine import ToyEngine
 
 INPUT = Partition("ticks", 0)
 MEMORY_BYTES_MAX = 20 << 20
+EXAMPLE = Path(__file__).parents[1] / "systemd" / "example.toml"
 
 
 def of_the_loop(window_rules: WindowRules, config: Config, ticks: Ticks) -> tuple[list[tuple[object, ...]], float]:
@@ -63,6 +65,9 @@ def test_forecasts_and_fates_are_those_of_the_loop(steps, window_rules, market_r
     answered, fates = answered_here(toy(window_rules), config, ticks)
     columns = (answered.offsets, answered.symbols, answered.event_time_ns, answered.forecasts)
     assert list(zip(*(column.tolist() for column in columns), strict=True)) == wanted
+    asked = answered.symbols == "A"
+    np.testing.assert_allclose(answered.attention[asked].sum(axis=1), 1, rtol=1e-6)
+    assert np.isnan(answered.attention[~asked]).all()
     assert sum(fates.values()) == len(ticks)
     assert (fates.get("forecast", 0), fates.get("dead_letter", 0)) == (len(wanted), dead_letters)
 
@@ -185,6 +190,55 @@ def test_the_command_writes_every_format_alike_and_prints_scores(
     assert bundle.load(folder).sha256.encode() in table.schema.metadata[b"tickcast"]
 
 
+def test_what_forecasts_lean_on_is_a_column_when_asked_for(
+    exported: Callable[[str], Exported], ticks_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "f.csv"
+    given = (ticks_file, "--map", "bid_size=BidQty", "--out", out, "--limit", 200)
+    backtested(capsys, *given, "--bundle", exported("additive").bundle, "--attention", "*1")
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert {row["symbol"] for row in rows if row["attention"]} == {
+        row["symbol"] for row in rows if row["symbol"][-1] == "1"
+    }
+    for row in rows:
+        if row["attention"]:
+            weights = json.loads(row["attention"])
+            assert len(weights) == RULES.window
+            assert sum(weights) == pytest.approx(1, abs=1e-6)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["backtest", *map(str, given), "--bundle", str(exported("stacked").bundle), "--attention", "*"])
+    assert ended.value.code == 78
+    assert "fits only symbols of bundles without attention" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "--from-topics: with --config"),
+        (["--config", "CONFIG", "--bundle", "."], "not with FILE, --bundle"),
+        (["--config", "CONFIG", "--limit", "3"], "not with FILE, --bundle"),
+        (["--config", "CONFIG", "--map", "bid=b"], "not with FILE, --bundle"),
+    ],
+)
+def test_topics_are_answered_as_the_configuration_says(
+    options: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "desk.toml"
+    config.write_text(EXAMPLE.read_text())
+    given = [str(config) if option == "CONFIG" else option for option in options]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["backtest", "--from-topics", "--out", str(tmp_path / "f.csv"), *given])
+    assert ended.value.code == UsageError.exit_status
+    assert says in capsys.readouterr().err
+
+
+def test_without_files_and_topics_it_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["backtest", "--out", str(tmp_path / "f.csv")])
+    assert ended.value.code == UsageError.exit_status
+    assert "FILE and --bundle: which ticks" in capsys.readouterr().err
+
+
 def test_a_report_is_asked_of_evaluate_for_the_same_ticks_and_columns(
     exported, ticks_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,7 +328,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
     with (
         closing(backtest.LocalEngine(engine, settings_with())) as local,
-        backtest_output.opened(tmp_path / "f.parquet", engine.bundle) as writer,
+        backtest_output.opened(tmp_path / "f.parquet", backtest_output.layout_of(engine.bundle)) as writer,
     ):
         chunks = tick_files.chunks([path], mapping, local.chunk_rows)
         summary = backtest.run(chunks, local, writer, BacktestScores(engine.bundle.manifest), look)

@@ -46,7 +46,10 @@ def ticks_of(given_steps: list[tuple[str, int, bool, float, float]]) -> tuple[An
     count = len(given_steps)
     forecasts = np.repeat(np.array(made, np.float32)[:, None], len(HORIZONS), axis=1)
     offsets = np.arange(count)
-    return Answered(np.array(symbols, np.object_), offsets, offsets, np.array(mids), np.array(at), forecasts), run_of
+    none = np.empty((len(symbols), 0), np.float32)
+    return Answered(
+        np.array(symbols, np.object_), offsets, offsets, np.array(mids), np.array(at), forecasts, none
+    ), run_of
 
 
 def plainly(ticks: Answered, run_of: list[int], ahead: int) -> Score:

@@ -18,7 +18,7 @@ from band_feeds import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tickcast.bands import ROWS_MAX
-from tickcast.bands_levels import BLOCK_ROWS, GAIN
+from tickcast.bands_levels import BLOCK_ROWS, GAIN, allowed_misses
 from tickcast.bands_table import STRAIN_LIMITS, BandTable
 
 LEVEL = 0.9
@@ -81,7 +81,7 @@ def specified(feed: Feed) -> np.ndarray:
                 then = path[-1]
                 happened = each.tick.values[0] - feed.rows[then].tick.values[0]
                 missed = abs(happened - feed.forecasts[then, column]) > made[then, column]
-                step[column] = GAIN * (missed - (1 - LEVEL))
+                step[column] = GAIN * (missed - allowed_misses(LEVEL))
         steps.append((block, step))
     return made
 

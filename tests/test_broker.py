@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from tickcast import kafka_jars
 from tickcast.broker import HOST, Broker, Listener
+from tickcast.cluster import Cluster
 from tickcast.errors import BrokerError, MissingExtraError
 
 pytestmark = pytest.mark.broker
@@ -228,13 +229,15 @@ def test_vanished_jar_is_resolved_again(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_command_runs_until_sigterm_and_exits_zero() -> None:
     code = "import typer; from tickcast.commands.broker import broker; typer.run(broker)"
-    arguments = ["--port", "0", "--topic", "ticks:2"]
+    arguments = ["--port", "0", "--topic", "ticks:2", "--topic", "kept:1:state"]
     with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True) as command:
         assert command.stdout is not None
         address = command.stdout.readline().strip()
         consumer = kafka.KafkaConsumer(bootstrap_servers=address)
         assert consumer.partitions_for_topic("ticks") == {0, 1}
         consumer.close()
+        told = Cluster(address)
+        assert (told.cleanup_policy("ticks"), told.cleanup_policy("kept")) == ("delete", "compact")
         command.send_signal(signal.SIGTERM)
         assert command.wait(timeout=30) == 0
     with pytest.raises(ConnectionRefusedError):

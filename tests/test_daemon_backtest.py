@@ -29,7 +29,7 @@ def test_a_backtest_of_a_topics_ticks_is_what_the_daemon_published(
     with Feed(work.bootstrap_servers, work.input_topic, PARTITIONS) as feed:
         feed.send(messages[:-500])
         feed.flush()
-        config = work.config(input=rules)
+        config = work.config(input=rules, output={"attention": ["SIM-[0-2]"]})
         daemon = start_daemon(config)  # a backlog first, then ticks that come as they are answered
         daemon.wait_ready()
         feed.send(messages[-500:])
@@ -51,6 +51,9 @@ def test_a_backtest_of_a_topics_ticks_is_what_the_daemon_published(
         assert told == (forecast.symbol, forecast.event_time_ns, forecast.reference_mid)
         for horizon, value in zip(forecast.horizons, forecast.forecast, strict=True):
             assert abs(float(row[f"h{horizon}"]) - value) <= 1e-6 * max(work.target_scale, abs(value)), row
+        weights = json.loads(row["attention"]) if row["attention"] else None
+        assert (weights is None) == (forecast.attention is None) == (row["symbol"] > "SIM-2")
+        assert weights == (forecast.attention and pytest.approx(forecast.attention, abs=1e-6))
 
 
 def write(path: Path, messages: list[feeds.Message]) -> None:

@@ -1,10 +1,13 @@
 """A shadow comes to answer by its live error, in a daemon that goes on answering, and goes back again."""
 
+import csv
 import hashlib
+import io
 import itertools
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import feeds
@@ -16,6 +19,7 @@ from feeds import Feed
 from tickcast import bundle, manifest, promotion_audit, promotion_record, records
 from tickcast.cli import main
 from tickcast.clients import Partition
+from tickcast.errors import UsageError
 from tickcast.in_force import ForecastsSeen, of_switches
 from tickcast.manifest import GOLDEN_NAME, MANIFEST_NAME, Manifest, sealed
 
@@ -152,6 +156,34 @@ def test_a_shadow_is_promoted_by_its_error_followed_and_taken_back(
     check_written(desk, first, second)
     check_in_force(desk, [(first, [0] * PARTITIONS), (second, promoted), (first, back)])
     assert work.audit()["adds_up"]
+    check_replayed(desk, tmp_path / "replayed.csv")
+    refused_without_both(desk, work.config("lone"), second)
+
+
+def check_replayed(desk: Desk, out: Path) -> None:
+    """`tickcast backtest --from-topics` tells of each offset what was told live, by the bundle that told it."""
+    with pytest.raises(SystemExit) as ended:
+        main(["backtest", "--from-topics", "--config", str(desk.config), "--out", str(out)])
+    assert ended.value.code == 0
+    live = {(at.number, offset): told[0] for (at, offset), told in desk.job.forecasts().items()}
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert {(int(row["partition"]), int(row["offset"])) for row in rows} == live.keys()
+    for row in rows:
+        told = live[int(row["partition"]), int(row["offset"])]
+        assert (row["bundle"], row["symbol"]) == (told.bundle.sha256, told.symbol)
+        for horizon, value in zip(told.horizons, told.forecast, strict=True):
+            assert abs(float(row[f"h{horizon}"]) - value) <= 1e-6 * max(desk.job.target_scale, abs(value)), row
+
+
+def refused_without_both(desk: Desk, config: Path, absent: str) -> None:
+    """Without the bundle that was in force in between nothing is written, and it is named."""
+    out = config.with_name("none.csv")
+    said = io.StringIO()
+    with redirect_stderr(said), pytest.raises(SystemExit) as ended:
+        main(["backtest", "--from-topics", "--config", str(config), "--out", str(out)])
+    assert ended.value.code == UsageError.exit_status
+    assert f"bundle {absent} is not at hand: name a folder with it, --bundles FOLDER" in said.getvalue()
+    assert not out.exists()
 
 
 def check_written(desk: Desk, first: str, second: str) -> None:

@@ -13,6 +13,8 @@ TICKS = 6_000
 LIMITS = {"record_bytes_max": feeds.OVERSIZE_BYTES, "dead_letter_bytes_max": 500}
 # Many commits on the way, and other batches than the undisturbed run has.
 SMALL_STEPS = {"poll_records_max": 40, "commit_interval_ms": 20}
+# What some forecasts lean on is compared, too.
+ATTENTION = {"attention": ["SIM-[0-2]"]}
 
 
 def stream() -> list[feeds.Message]:
@@ -32,7 +34,7 @@ def test_killed_again_and_again_every_tick_gets_the_forecast_of_an_undisturbed_r
 ) -> None:
     disturbed = job(exported("additive").bundle, PARTITIONS)
     undisturbed = job(disturbed.bundle, PARTITIONS, of=disturbed)
-    config = disturbed.config(input=LIMITS, kafka=SMALL_STEPS)
+    config = disturbed.config(input=LIMITS, kafka=SMALL_STEPS, output=ATTENTION)
     messages = stream()
     parts = 4
     size = len(messages) // parts
@@ -47,13 +49,19 @@ def test_killed_again_and_again_every_tick_gets_the_forecast_of_an_undisturbed_r
         feed.flush()
         disturbed.wait_done()
         assert daemon.stop() == 0
-        reference = start_daemon(undisturbed.config(input=LIMITS))
+        reference = start_daemon(undisturbed.config(input=LIMITS, output=ATTENTION))
         undisturbed.wait_done()
         assert reference.stop() == 0
         check(disturbed, undisturbed)
     recoveries = daemon.events("partition taken up")
     assert {event["recovery"] for event in recoveries} == {"metadata"}
     assert any(event["replay_from"] < event["publish_from"] for event in recoveries)
+    # And bands, which `check` compares to the last digit, went on where they were.
+    restored = daemon.events("live state restored")
+    assert sum(event["symbols"] for event in restored) > 0
+    assert all(event["begun_anew"] == {} for event in restored)
+    made = [each.bands for copies in disturbed.forecasts().values() for each in copies]
+    assert len({tuple(bands.half_widths) for bands in made if bands is not None}) > 100
 
 
 def test_stopped_mid_stream_it_commits_all_it_published(

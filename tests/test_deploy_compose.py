@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from deployments import COMPOSE, IMAGE, ROOT, instructions, last, of_target, program
-from tickcast import __version__, kafka_jars
+from tickcast import __version__, kafka_jars, state_topic
 from tickcast import config as configuration
 from tickcast.broker import SETTINGS
 
@@ -161,7 +161,10 @@ def test_the_broker_is_set_up_like_the_one_that_the_tests_run():
 def test_the_topics_that_are_made_are_those_of_the_configuration():
     (script,) = SERVICES["topics"]["command"]
     made = dict(re.findall(r"--topic ([\w-]+) --partitions (\d+)", script))
-    assert made.keys() == {*CONFIG.kafka.input_topics, CONFIG.kafka.output_topic, CONFIG.kafka.dead_letter_topic}
+    kafka = CONFIG.kafka
+    assert made.keys() == {*kafka.input_topics, kafka.output_topic, kafka.dead_letter_topic, CONFIG.state_topic}
+    assert made["forecasts-state"] == made["ticks"]
+    assert all(f"--config {key}={value}" in script for key, value in state_topic.SETTINGS.items())
     assert CONFIG.kafka.bootstrap_servers in script
     command = SERVICES["ticks"]["command"]
     assert command[command.index("--topic") + 1] in CONFIG.kafka.input_topics

@@ -9,7 +9,17 @@ import codec_formats
 import fastavro
 import msgspec
 import pytest
-from golden_forecast import AVRO_SCHEMA, BANDED, BANDED_AVRO_SCHEMA, BANDED_FILES, FILES, FORECAST
+from golden_forecast import (
+    AVRO_SCHEMA,
+    BANDED,
+    BANDED_AVRO_SCHEMA,
+    BANDED_FILES,
+    FILES,
+    FORECAST,
+    LEANING,
+    LEANING_AVRO_SCHEMA,
+    LEANING_FILES,
+)
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,11 +56,16 @@ FORECASTS = st.builds(
     path=st.sampled_from(["finish", "window", "carried"]),
     flags=st.lists(TEXT, max_size=3).map(tuple),
     bands=st.none() | st.builds(Bands, DOUBLE, st.lists(DOUBLE, max_size=12)),
+    attention=st.none() | st.lists(DOUBLE, min_size=1, max_size=12),
 )
 # A forecast, its files, and in Avro the schema that it was written by.
-GOLDEN = {"first": (FORECAST, FILES, AVRO_SCHEMA), "bands": (BANDED, BANDED_FILES, BANDED_AVRO_SCHEMA)}
+GOLDEN = {
+    "first": (FORECAST, FILES, AVRO_SCHEMA),
+    "bands": (BANDED, BANDED_FILES, BANDED_AVRO_SCHEMA),
+    "attention": (LEANING, LEANING_FILES, LEANING_AVRO_SCHEMA),
+}
 # Optional fields that came later: in Avro each is one byte where there is nothing to tell.
-ADDED = {"first": 1, "bands": 0}
+ADDED = {"first": 2, "bands": 1, "attention": 0}
 
 
 def config_of(name: str, **sections):
@@ -93,11 +108,13 @@ def test_a_golden_avro_record_still_decodes_by_its_schema_and_that_of_now(golden
 
 
 @pytest.mark.parametrize("name", ["json", "msgpack"])
-def test_a_forecast_without_bands_does_not_speak_of_them(name):
-    assert b"bands" not in forecast_formats.encoder(config_of(name))(FORECAST)
+def test_a_forecast_without_bands_and_attention_does_not_speak_of_them(name):
+    written = forecast_formats.encoder(config_of(name))(FORECAST)
+    assert b"bands" not in written
+    assert b"attention" not in written
 
 
-@pytest.mark.parametrize("schema", [AVRO_SCHEMA, BANDED_AVRO_SCHEMA], ids=GOLDEN)
+@pytest.mark.parametrize("schema", [AVRO_SCHEMA, BANDED_AVRO_SCHEMA, LEANING_AVRO_SCHEMA], ids=GOLDEN)
 def test_fields_of_the_avro_schema_are_only_added_and_have_defaults(schema):
     before, now = (json.loads(text)["fields"] for text in (schema.read_text(), forecast_schema.text("avro")))
     assert [field["name"] for field in now][: len(before)] == [field["name"] for field in before]
@@ -132,7 +149,7 @@ def test_what_is_written_reads_back_the_same_to_the_last_bit(name, forecast):
     config = config_of(name)
     written = forecast_formats.encoder(config)(forecast)
     banded = [forecast.bands.level, *forecast.bands.half_widths] if forecast.bands else []
-    values = [*forecast.forecast, forecast.reference_mid or 0, *banded]
+    values = [*forecast.forecast, forecast.reference_mid or 0, *banded, *(forecast.attention or ())]
     if name == "json" and any(abs(value) == float("inf") for value in values):
         return  # JSON has none; what is published is finite
     read = forecast_formats.decoder(config)(written)

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from browser import Visit, chromium
-from simulated_loop import SimulatedLoop
+from simulated_loop import HORIZONS, SimulatedLoop, model
 from tickcast.config import HttpConfig
 from tickcast.sidecar import Sidecar
+from tickcast.tape import Ticks
 
 pytestmark = pytest.mark.slow
 
@@ -233,6 +234,33 @@ def test_a_lost_stream_is_said_and_comes_back(browser: Any, loop: SimulatedLoop,
             assert "symbol=" in asked[-1]  # it stays, whichever is the busiest now
     finally:
         own.stop()
+
+
+def test_of_several_models_the_one_that_answers_the_symbol_is_named(browser: Any) -> None:
+    with SimulatedLoop(["SIM-A"]) as loop:
+        loop.begin()
+        other = {**model(horizons=(1, 3)), "name": "other"}
+        loop.shared.tape.begin(len(HORIZONS), model(), [other])
+        loop.tick(300)
+        numbers, now_ns = np.arange(300), np.full(300, loop.clock.wall_ns())
+        forecasts = np.full((300, 2), 0.25, np.float32)
+        ticks = Ticks(["OTHER"] * 300, np.ones(300, np.uint32), numbers, now_ns, now_ns, 100.0 + numbers % 5, forecasts)
+        loop.shared.tape.append(ticks, place=1)
+        loop.turn()
+        sidecar = Sidecar.start(loop.shared, HttpConfig(port=0), 60)
+        try:
+            with Visit(browser) as seen:
+                seen.page.goto(sidecar.url + "/?symbol=OTHER")
+                seen.wait(SAYS, ["#symbol-model", "other 1"])
+                seen.wait(SAYS, ["#symbol-ahead-name", "forecast, 3 ticks on"])
+                assert seen.text("#model") == "2 bundles"
+                assert seen.text("#table-ahead") == "longest"  # the rows' horizons differ
+                assert "simulated-additive 1" in (seen.page.locator("#model").get_attribute("title") or "")
+                seen.page.goto(sidecar.url + "/?symbol=SIM-A")
+                seen.wait(SAYS, ["#symbol-model", "simulated-additive 1"])
+                assert seen.complaints == []
+        finally:
+            sidecar.stop()
 
 
 def test_what_is_missing_is_said_in_words(browser: Any) -> None:

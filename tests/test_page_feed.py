@@ -41,7 +41,7 @@ def test_what_was_there_before_anybody_looked_is_shown(loop: SimulatedLoop) -> N
     path = watch.path("SIM-A", 240)
     assert path is not None
     assert list(path.positions) == list(range(WINDOW + 760, WINDOW + 1_000))
-    assert watch.model["name"] == "simulated-additive"
+    assert watch.models[0]["name"] == "simulated-additive"
 
 
 def test_what_comes_later_follows(loop: SimulatedLoop) -> None:
@@ -63,7 +63,7 @@ def test_with_another_model_the_memory_starts_anew(loop: SimulatedLoop) -> None:
     loop.begin({**model(), "name": "another"})
     loop.tick_of(np.array([0]))
     watch.turn()
-    assert watch.model["name"] == "another"
+    assert watch.models[0]["name"] == "another"
     assert [history.symbol for history in watch.histories()] == ["SIM-A"]
 
 

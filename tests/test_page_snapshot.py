@@ -14,6 +14,7 @@ from tickcast.page_feed import Watch
 from tickcast.page_snapshot import Snapshots
 from tickcast.page_table import ORDER_S, SORTS
 from tickcast.page_view import LIMIT_MAX, View, parsed
+from tickcast.tape import Ticks
 from tickcast.tape_reader import TapeReader
 from tickcast.wish import Wish
 
@@ -71,6 +72,31 @@ def test_before_a_model_answers_there_is_nothing_and_no_failure(desk: Desk) -> N
     assert document["symbols"] == []
     assert document["instance"]["ready"] is False
     assert document["instance"]["reason"].startswith("the loop is not ready")
+
+
+def test_each_symbol_is_shown_by_the_model_that_answers_it(desk: Desk) -> None:
+    other = {**model(horizons=(1, 2), window=16), "name": "other", "target_scale": 10 * TARGET_SCALE}
+    desk.loop.shared.tape.begin(len(HORIZONS), model(), [other])
+    desk.loop.tick(20 * len(SYMBOLS))
+    positions = np.arange(20)
+    now_ns = np.full(20, desk.clock.wall_ns())
+    mids, forecasts = 100.0 + positions, np.full((20, 2), 0.5, np.float32)
+    desk.loop.shared.tape.append(
+        Ticks(["OTHER"] * 20, np.ones(20, np.uint32), positions, now_ns, now_ns, mids, forecasts), place=1
+    )
+    desk.turn()
+    document = desk.document(symbol="OTHER", sort="name")
+    assert [each["name"] for each in document["models"]] == ["simulated-additive", "other"]
+    assert document["model"] == document["models"][0]
+    rows = {row["symbol"]: row for row in document["symbols"]}
+    assert (rows["OTHER"]["model"], rows["SIM-A"]["model"]) == (1, 0)
+    assert rows["OTHER"]["forecast"] == 0.5
+    assert rows["OTHER"]["error"] == pytest.approx(1.5 / (10 * TARGET_SCALE))  # two ahead it moves by 2
+    shown = document["symbol"]
+    assert shown["model"] == 1
+    assert shown["last"]["forecast"] == [0.5, 0.5]
+    assert len(shown["rms"]) == 2
+    assert desk.document(symbol="SIM-A")["symbol"]["model"] == 0
 
 
 def test_the_state_rates_and_latencies_are_those_of_the_board(desk: Desk) -> None:

@@ -16,6 +16,7 @@ from daemons import DaemonProcess, Job, wait_until
 from feeds import Feed
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_server import PrometheusServer, program, promtool
+from tickcast import state_topic
 from tickcast.board import Board
 from tickcast.board_reader import BoardReader
 from tickcast.broker import Broker
@@ -244,6 +245,7 @@ def watched(
     ticks, forecasts, dead_letters = (f"watched-{name}-{uuid.uuid4().hex[:8]}" for name in ("in", "out", "dead"))
     for topic in (ticks, forecasts, dead_letters):
         broker.create_topic(topic, PARTITIONS)
+    broker.create_topic(f"{forecasts}-state", PARTITIONS, state_topic.SETTINGS)
     job = Job(broker.bootstrap_servers, ticks, forecasts, dead_letters, exported("additive").bundle, folder)
     config = job.config()
     daemon = DaemonProcess(config)

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 from memory_client import MemoryClient, MemoryCluster
 from pipelines import Line, config_with, models_of
-from tickcast import pending_scores, records
+from tickcast import records
 from tickcast.board_reader import BoardReader
 from tickcast.clients import Partition
 from tickcast.manifest import WindowRules
-from tickcast.recorder import Recorder
 from tickcast.tape_reader import Place, TapeReader
-from tickcast.windows import SymbolWindow
 from toy_engine import ToyEngine
 
 INPUT = Partition("ticks", 0)
@@ -166,42 +164,3 @@ def test_a_partition_that_is_lost_is_held_against_nothing_any_more(watched: Line
 def test_a_bundle_that_is_swapped_for_another_shows_no_drift_any_more(watched: Line) -> None:
     watched.assembly.swap(models_of(watched.config, _engine(WindowRules(window=5))))
     assert _drift(watched) == {}
-
-
-def _recorder(line: Line) -> Recorder:
-    (answering,) = line.assembly._answerings.each
-    return next(watcher for watcher in answering.watchers if isinstance(watcher, Recorder))
-
-
-def _windows(line: Line) -> dict[str, SymbolWindow]:
-    (windows,) = line.ownership.states[INPUT].windows.by_model
-    return {symbol: window for symbol in "AB" if (window := windows.full(symbol)) is not None}
-
-
-def _counted(line: Line) -> dict[tuple[str, ...], float]:
-    samples = BoardReader(line.board.fd).samples()
-    return {(each.metric.name, *each.labels): each.values[0] for each in samples if "horizon" in each.metric.labels}
-
-
-def test_a_restarted_daemon_scores_what_its_former_self_forecast(watched: Line) -> None:
-    """As long as somebody keeps what is saved: windows come back from the topic, at other places and positions."""
-    recorder = _recorder(watched)
-    recorder.flush()
-    scores, drift = pending_scores.save(recorder.scores, _windows(watched)), recorder.drift.save(INPUT)
-    before = _counted(watched)
-    restarted = Line(
-        config_with(), MemoryClient(watched.client.cluster, [INPUT]), watched.assembly.models.each[0].engine
-    )
-    restarted.turn(2)
-    assert pending_scores.restore(_recorder(restarted).scores, scores, _windows(restarted)) == 2
-    _recorder(restarted).drift.restore(INPUT, drift)
-    _write(watched.client.cluster, 20)
-    for line in (watched, restarted):  # whichever the group's one is, both read on
-        line.client.seek(INPUT, 600)
-        line.turn(2)
-    after = _counted(watched)
-    assert after["tickcast_forecasts_scored_total", "2"] - before["tickcast_forecasts_scored_total", "2"] == 20
-    found = {key: value for key, value in _counted(restarted).items() if value}
-    assert found == pytest.approx({key: value - before[key] for key, value in after.items() if value != before[key]})
-    assert _recorder(restarted).drift.save(INPUT) == recorder.drift.save(INPUT)
-    restarted.close()

@@ -239,13 +239,14 @@ def test_windows_given_back_are_let_go_at_once():
     line.close()
 
 
-def test_only_the_first_bundle_s_ticks_are_on_the_tape():
+def test_the_tape_says_of_each_tick_which_bundle_s_it_is():
     cluster = MemoryCluster()
     for milliseconds in range(20):
         _tick(cluster, milliseconds, "AB"[milliseconds % 2])
     line = _line(_config(MODELS), cluster, _engines(WindowRules(window=2), WindowRules(window=2), COLUMNS, True))
     line.turn(8)
     reader = TapeReader(line.tape.fd)
-    assert reader.model()["name"] == "a"
-    assert {entry.symbol for entry in reader.read(Place()).entries} == {"A"}
+    told = reader.model()
+    assert [each["name"] for each in (told, *told["others"])] == ["a", "b"]
+    assert {(entry.symbol, entry.place) for entry in reader.read(Place()).entries} == {("A", 0), ("B", 1)}
     line.close()

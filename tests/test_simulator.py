@@ -58,6 +58,30 @@ def test_symbols_are_called_simulated_and_share_the_ticks_evenly() -> None:
     assert np.bincount(ticks.symbol_ids).tolist() == [334, 334, 333]
 
 
+def test_a_market_goes_on_from_where_it_was(ticks: Ticks) -> None:
+    later = simulator.simulate(2_000, symbols=2, seed=8, since=ticks)
+    assert later.symbols == ticks.symbols
+    assert ticks.event_time_ns[-1] < later.event_time_ns[0] < ticks.event_time_ns[-1] + 30e9
+    for symbol in range(2):
+        before, after = ticks.values[ticks.symbol_ids == symbol], later.values[later.symbol_ids == symbol]
+        assert abs(before[-1, :2].mean() - after[0, :2].mean()) <= 3 * simulator.PRICE_STEP
+    with pytest.raises(ValueError, match="2 symbols before, 3 to go on"):
+        simulator.simulate(2_000, symbols=3, since=ticks)
+
+
+def test_after_the_change_the_queues_say_the_opposite_and_moves_are_larger(ticks: Ticks) -> None:
+    changed = simulator.simulate(40_000, symbols=2, seed=7, market=simulator.CHANGED)
+    said, moved = [], []
+    for one in (ticks, changed):
+        book = one.values[one.symbol_ids == 0]
+        mid, imbalance = book[:, :2].mean(axis=1), np.log(book[:, 2] / book[:, 3])
+        later = mid[10:] - mid[:-10]
+        said.append(float(np.corrcoef(imbalance[:-10], later)[0, 1]))
+        moved.append(float(later.std()))
+    assert -0.6 < said[1] < -0.1 < 0.1 < said[0]
+    assert 1.2 < moved[1] / moved[0] < 1.8
+
+
 @pytest.mark.parametrize(("count", "symbols"), [(10, 0), (10, 27), (2, 3)])
 def test_impossible_numbers_are_refused(count: int, symbols: int) -> None:
     with pytest.raises(ValueError, match="1 to 26 symbols"):

@@ -1,6 +1,6 @@
 """The attention of the symbol that somebody looks at."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -41,13 +41,15 @@ class AttentiveEngine(ToyEngine):
 class Scene:
     """A line that has answered ten ticks of A and one of B, a wish, and the spotlight between them."""
 
-    def __init__(self, engine: AttentiveEngine) -> None:
+    def __init__(self, engine: AttentiveEngine, symbols: Sequence[str] = ("*",)) -> None:
         cluster = MemoryCluster()
         for number, symbol in enumerate("AAAAAAAAAAB"):
             tick = {"symbol": symbol, "event_time_ns": START_NS + number, "value": float(number + 1)}
             cluster.append(INPUT, msgspec.json.encode(tick), key=b"k")
         self.engine = engine
-        self.line = Line(config_with(), MemoryClient(cluster, [INPUT]), engine)
+        self.line = Line(
+            config_with(models=[{"bundle": "bundle", "symbols": symbols}]), MemoryClient(cluster, [INPUT]), engine
+        )
         self.line.turn(3)
         self.wish = Wish.create()
         self.spotlight = Spotlight(self.wish, self.line.tape, self.line.clock)
@@ -92,6 +94,12 @@ def test_it_is_explained_once_a_second_however_often_it_is_asked(scene: Scene) -
     scene.line.clock.advance(INTERVAL_NS / 1e9)
     scene.look("A")
     assert scene.engine.asked == 2
+
+
+def test_a_symbol_that_no_model_answers_is_said() -> None:
+    scene = Scene(AttentiveEngine(), symbols=["B"])
+    assert scene.look("A") == {"symbol": "A", "reason": "no model answers it"}
+    scene.close()
 
 
 @pytest.mark.parametrize("symbol", ["B", "never seen"])

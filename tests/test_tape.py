@@ -41,7 +41,19 @@ def test_entries_come_back_as_they_were_written(tape: Tape) -> None:
     first, second, _ = reading.entries
     assert first.path == "none"
     assert first.forecast == ()
-    assert second == ("ETH", "finish", 1, 1_000, 1_007, 1.25, (1.5, 1.5, 1.5))
+    assert second == ("ETH", "finish", 1, 1_000, 1_007, 1.25, (1.5, 1.5, 1.5), 0)
+
+
+def test_entries_of_models_that_answer_beside_the_first_say_whose_they_are(tape: Tape) -> None:
+    tape.begin(HORIZONS, {"name": "wide"}, [{"name": "narrow"}])
+    tape.append(_ticks(["BTC", "ETH"]))
+    tape.append(_ticks(["SOL", "XRP"], horizons=1), 1)
+    reader = TapeReader(tape.fd)
+    assert reader.model() == {"name": "wide", "others": [{"name": "narrow"}]}
+    _, second, third, fourth = reader.read(Place()).entries
+    assert (second.place, third.place, third.path, third.forecast) == (0, 1, "none", ())
+    assert (fourth.place, fourth.path, fourth.forecast[0]) == (1, "finish", 1.5)
+    assert np.isnan(fourth.forecast[1:]).all()
 
 
 def test_a_reader_reads_on_from_where_it_was(tape: Tape) -> None:

@@ -1,14 +1,19 @@
 """Topics read without a group: several in turn, and what is in them does not matter."""
 
 from collections.abc import Callable, Iterator
+from random import Random
 
 import kafka
 import pytest
 from client_bench import Bench, Unreadable, others_producer, publish
+from tickcast import topic_reader
 from tickcast.broker import HOST, Broker
 from tickcast.clients import OffsetRange, Partition
 from tickcast.errors import BrokerError
 from tickcast.topic_reader import TopicReader
+
+# More than are taken at once, so that of what a fetch brought something is left again and again.
+PARTITIONS, RECORDS, READS = 4, 400, 4
 
 
 @pytest.fixture
@@ -35,6 +40,26 @@ def test_one_reader_goes_from_topic_to_topic(bench: Bench) -> None:
             assert reader.held([first, second]) == expected
             assert reader.offsets_at([first, second], 0) == {first: 0, second: 0}
             assert reader.offsets_at([first, second], 2**60) == {first: None, second: None}
+
+
+def test_ranges_that_end_before_their_partitions_do_keep_none_of_the_others_waiting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic_reader, "SILENCE_MAX_S", 3.0)
+    monkeypatch.setattr(topic_reader, "RECORDS_MAX", 50)
+    name = bench.topic(PARTITIONS)
+    with others_producer(bench) as producer:
+        for number in range(PARTITIONS * RECORDS):
+            producer.send(name, b"x" * 100, partition=number % PARTITIONS)
+    random = Random(1)
+    with TopicReader(bench.config()) as reader:
+        for _ in range(READS):
+            cuts = [sorted(random.sample(range(RECORDS + 1), 2)) for _ in range(PARTITIONS)]
+            ranges = {Partition(name, number): OffsetRange(*cut) for number, cut in enumerate(cuts)}
+            found: dict[Partition, list[int]] = {partition: [] for partition in ranges}
+            for record in reader.read(ranges):
+                found[record.partition].append(record.offset)
+            assert found == {partition: list(range(*cut)) for partition, cut in ranges.items()}
 
 
 def test_header_name_that_is_no_text_is_read_past(bench: Bench) -> None:

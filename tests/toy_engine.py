@@ -13,8 +13,10 @@ from tickcast.manifest import WindowRules
 class ToyEngine:
     """Forecast = rows weighted by age, so that a row out of place shows. Fulfils what `Inference` asks of an engine."""
 
-    def __init__(self, rules: WindowRules, columns: tuple[str, ...], splits: bool = True) -> None:
-        manifest = manifest_with(columns=columns, features=len(columns), rules=rules)
+    def __init__(
+        self, rules: WindowRules, columns: tuple[str, ...], splits: bool = True, attention: bool = False
+    ) -> None:
+        manifest = manifest_with(columns=columns, features=len(columns), rules=rules, attention=attention)
         golden = Golden(np.zeros((1, 1, 1)), np.zeros((1, 2), np.float32), np.array(["real"]))
         self.bundle = Bundle(None, manifest, SHA256, {}, golden)  # type: ignore[arg-type]
         self.batch_max = 32
@@ -32,6 +34,11 @@ class ToyEngine:
 
     def window(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._answer(np.einsum("nwf,w->n", rows.astype(np.float64), self._weights))
+
+    def attended(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Leans on each row by its first value, which must not be all zero."""
+        weights = np.abs(rows[:, :, 0]) + np.float32(1e-6)
+        return self.window(rows), weights / weights.sum(axis=1, keepdims=True)
 
     def prefix(self, rows: NDArray[np.float32]) -> list[Any]:
         """The sum so far, and of how many rows: any number of them."""

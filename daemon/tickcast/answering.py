@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from tickcast import faults, symbols
+from tickcast import attention, faults, symbols
 from tickcast.bands import LiveBands, scored_horizons
 from tickcast.board import Board
 from tickcast.carried_inference import CarriedInference
@@ -11,8 +11,8 @@ from tickcast.carries import Carries
 from tickcast.clients import Partition
 from tickcast.clock import Clock
 from tickcast.codec import Decoder
-from tickcast.commits import Send
 from tickcast.config import Config
+from tickcast.deliveries import Send
 from tickcast.drift import Drift
 from tickcast.engine import Engine
 from tickcast.faults import Fault
@@ -26,8 +26,9 @@ from tickcast.row_pool import RowPool
 from tickcast.score_counters import ScoreCounters
 from tickcast.scores import Scores
 from tickcast.shadow import Shadow, ShadowRecords
+from tickcast.state_kept import KeptState
 from tickcast.symbols import Route
-from tickcast.tape import Tape
+from tickcast.tape import Tape, Track
 
 
 class Watcher(Protocol):
@@ -56,6 +57,7 @@ class Answering(NamedTuple):
     inference: Inference | CarriedInference
     publisher: Publisher
     watchers: tuple[Watcher, ...]
+    kept: KeptState | None = None  # what is to outlive the process; one of the watchers
 
     def close(self) -> None:
         """Another bundle answers from now on."""
@@ -120,7 +122,9 @@ class AnsweringMaker:
         send: Send,
         fault: Fault | None,
         shadow_records: ShadowRecords,
+        keeps_state: bool,
     ) -> None:
+        self._keeps_state = keeps_state
         self._shadow_records = shadow_records
         self._config = config
         self._board = board
@@ -133,6 +137,10 @@ class AnsweringMaker:
 
     def of(self, models: Models, rows: Sequence[RowPool], kept: Sequence[Answering | None]) -> Answerings:
         """What answers with `models` from now on, over the windows in `rows`: what is `kept` as it is, all else new."""
+        if None in kept:
+            told = [_told(model) for model in models.each]
+            horizons = max(len(manifest.horizons) for manifest in models.manifests)
+            self._tape.begin(horizons, told[0], told[1:])
         each = (
             answering or self._made(model, pool, place)
             for place, (model, pool, answering) in enumerate(zip(models.each, rows, kept, strict=True))
@@ -141,13 +149,19 @@ class AnsweringMaker:
 
     def _made(self, model: Model, rows: RowPool, place: int) -> Answering:
         bundle, bands = model.engine.bundle, self._bands(model, rows)
-        recorder = self._recorder(model, rows, is_first=place == 0)
+        recorder = self._recorder(model, rows, place)
         shadow = None if model.shadow is None else self._shadow(model.shadow, rows, place)
+        kept = (
+            KeptState(model.sha256, rows, recorder, bands, self._config.kafka.batch_bytes_max)
+            if self._keeps_state
+            else None
+        )
         return Answering(
             rows,
-            self._inference(model, rows),
+            self._inference(model, rows, place),
             Publisher(self._config, bundle, self._encode, self._send, self._instruments, self._clock, bands),
-            tuple(watcher for watcher in (recorder, bands, shadow) if watcher is not None),
+            tuple(watcher for watcher in (recorder, bands, shadow, kept) if watcher is not None),
+            kept,
         )
 
     def _shadow(self, engine: Engine, rows: RowPool, place: int) -> Shadow:
@@ -165,21 +179,18 @@ class AnsweringMaker:
         begun = self._board.counter("tickcast_bands_begun_total")
         return LiveBands(manifest, rows, reference_mid_of(manifest), covered, begun, self._clock)
 
-    def _inference(self, model: Model, rows: RowPool) -> Inference | CarriedInference:
+    def _inference(self, model: Model, rows: RowPool, place: int) -> Inference | CarriedInference:
         config, stages = self._config.inference, self._instruments.stages
+        leaning = attention.of(self._config, place, model.engine)
         if model.carried is not None:
-            return CarriedInference(model.engine, model.carried, rows, stages)
+            return CarriedInference(model.engine, model.carried, rows, stages, leaning)
         carries = Carries(model.engine, rows, config.carries_bytes_max // len(self._config.models))
-        return Inference(model.engine, rows, carries, stages, config.threads)
+        return Inference(model.engine, rows, carries, stages, config.threads, leaning)
 
-    def _recorder(self, model: Model, rows: RowPool, is_first: bool) -> Recorder:
-        """The tape shows one bundle: the configuration's first, from its beginning."""
+    def _recorder(self, model: Model, rows: RowPool, place: int) -> Recorder:
         manifest, horizons = model.manifest, len(model.manifest.horizons)
-        if is_first:
-            self._tape.begin(horizons, _told(model))
         scores, drift = Scores(self._board, manifest, rows), Drift(self._board, manifest)
-        tape = self._tape if is_first else None
-        return Recorder(scores, drift, tape, reference_mid_of(manifest), horizons, self._clock)
+        return Recorder(scores, drift, Track(self._tape, place), reference_mid_of(manifest), horizons, self._clock)
 
 
 def rows_of(model: Model) -> RowPool:

@@ -4,12 +4,13 @@ Also the one way its models are swapped for others: between two turns, when noth
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import nan
 from typing import NamedTuple
 
-from tickcast import clients, faults, forecast_formats, log
-from tickcast.answering import AnsweringMaker, rows_of
+from tickcast import attention, clients, faults, forecast_formats, log
+from tickcast import state_topic as state_topics
+from tickcast.answering import Answering, AnsweringMaker, Answerings, rows_of
 from tickcast.board import Board, Gauge
 from tickcast.clients import Client, Reader
 from tickcast.clock import Clock
@@ -24,9 +25,13 @@ from tickcast.offers import Offers
 from tickcast.ownership import Ownership
 from tickcast.pipeline import Pipeline
 from tickcast.rebuilds import Rebuilds
+from tickcast.row_pool import RowPool
 from tickcast.schema_waits import SchemaGate
 from tickcast.shadow import ShadowRecords
 from tickcast.spotlight import Spotlight
+from tickcast.state_keeper import StateKeeper
+from tickcast.state_restores import StateRestores
+from tickcast.state_topic import StateTopic
 from tickcast.takeovers import FenceOwner
 from tickcast.tape import Tape
 from tickcast.transactions import ExactlyOnce
@@ -60,11 +65,12 @@ class Assembly:
         fault: Fault | None = None,
         fence: FenceOwner | None = None,
         open_reader: Callable[[], Reader] | None = None,
+        state_topic: StateTopic | None = None,
     ) -> None:
         """`client` joins its group with it; `alive` is called while the loop waits for the cluster.
 
-        `fault` is where the process is to end in a crash test; `fence` ends a former owner, `open_reader`
-        makes what reads windows back: by default as the configured client's library does.
+        `fault` is where the process is to end in a crash test; `fence` ends a former owner, `open_reader` makes what
+        reads back: by default as the configured client's library does. Without `state_topic` no live state is kept.
         """
         client = faults.client(client, fault)
         self.schema_gate = None if models.schemas is None else SchemaGate(models.schemas, clock)
@@ -78,14 +84,17 @@ class Assembly:
         self._instruments = instruments = Instruments(board, clock, config.kafka.input_topics, _horizons(models))
         self.deliveries = Deliveries(clock)
         offers = Offers(config, models.manifests)
+        self._keeper = StateKeeper(state_topic, config.kafka.group_id, offers, self.deliveries, board, clock)
         self.commits = COMMITS[config.kafka.delivery](
-            config, client, offers, self.deliveries, instruments, clock, alive
+            config, client, offers, self.deliveries, self._keeper, instruments, clock, alive
         )
         encode, send = forecast_formats.encoder(config), self.commits.send
         records = ShadowRecords(encode, self.commits, self.deliveries, config.kafka)
-        self._maker = AnsweringMaker(config, board, tape, instruments, clock, encode, send, fault, records)
+        self._maker = AnsweringMaker(
+            config, board, tape, instruments, clock, encode, send, fault, records, bool(state_topic)
+        )
         rows = [rows_of(model) for model in models.each]
-        self._answerings = self._maker.of(models, rows, [None] * len(rows))
+        self._answerings = self._made(models, rows, [None] * len(rows))
         self.ownership = Ownership(
             config,
             models.manifests,
@@ -95,7 +104,7 @@ class Assembly:
             self.deliveries,
             instruments,
             clock,
-            Rebuilds(client, self._gated(open_reader or self._open_reader), instruments, clock),
+            self._rebuilds(client, offers, open_reader or self._open_reader, clock),
             fence or functools.partial(_fence, config.kafka),
             self._windows_dropped,
         )
@@ -130,7 +139,9 @@ class Assembly:
             self.schema_gate.adopt(models.schemas)
         rows = [was.rows if go_on or new is old else rows_of(new) for was, old, new in pairs]
         kept = [was if new is old else None for was, old, new in pairs]
-        self._answerings = self._maker.of(models, rows, kept)
+        self._answerings = self._made(models, rows, kept)
+        if self._keeper.topic is None and (topic := state_topics.wanted(self._config, models.manifests)):
+            self._log.warning("bands and scores are kept from the next start on only", topic=topic)
         self.pipeline.swap(self._answerings)
         self.models = models
         for shown in self._shown:
@@ -140,13 +151,22 @@ class Assembly:
 
     def explain(self, spotlight: Spotlight) -> None:
         """Say what the symbol that somebody looks at leans on, if it is time. Call it between two turns."""
-        # Of the first bundle, as the tape is.
-        spotlight.turn(self.models.each[0], self._answerings.each[0].rows, self.ownership.states.values())
+        spotlight.turn(self.models, self._answerings.each, self.ownership.states.values())
 
     def stay_warm(self) -> None:
         """A run for nobody, on whatever answers now."""
         for model in self.models.each:
             model.engine.stay_warm()
+
+    def _made(self, models: Models, rows: Sequence[RowPool], kept: Sequence[Answering | None]) -> Answerings:
+        """What answers with `models` from now on; what it knows is kept."""
+        made = self._maker.of(models, rows, kept)
+        self._keeper.adopt([answering.kept for answering in made.each])
+        return made
+
+    def _rebuilds(self, client: Client, offers: Offers, open_reader: Callable[[], Reader], clock: Clock) -> Rebuilds:
+        restores = StateRestores(self._config.kafka, client, open_reader, self._keeper, offers, self._board, clock)
+        return Rebuilds(client, self._gated(open_reader), restores, self._instruments, clock)
 
     def _windows_dropped(self) -> None:
         self._answerings.forget_windows(self.ownership.states)
@@ -173,6 +193,8 @@ class Assembly:
             gauge = self._board.gauge("tickcast_certificate_error_ratio", path=path)
             gauge.set(max(measured, default=nan))  # nan: absent
         self._board.gauge("tickcast_certificate_tolerance_ratio").set(nearest.manifest.certificate.tolerance)
+        for remark in attention.remarks(self._config, models.manifests):
+            self._log.warning("forecasts without attention", reason=remark)
         uncaptured = [reason for model in models.each for reason in model.engine.uncaptured]
         self._board.gauge("tickcast_uncaptured_graphs").set(len(uncaptured))
         for reason in uncaptured:

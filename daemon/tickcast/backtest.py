@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from tickcast import tick_files
+from tickcast import attention, tick_files
 from tickcast.backtest_answers import Answered, Answers, Columns
-from tickcast.backtest_output import Writer
+from tickcast.backtest_output import Output
 from tickcast.backtest_rules import Rules
 from tickcast.backtest_scores import BacktestScores, Score
-from tickcast.config import Config, KafkaConfig, ModelConfig
+from tickcast.config import Config, InferenceConfig, KafkaConfig, ModelConfig
 from tickcast.engine import Engine
 from tickcast.errors import UsageError
 from tickcast.tick_columns import TickColumns
@@ -79,20 +79,25 @@ def settings(bundle: Path, given: Config | None, untrained: bool = False, **infe
         ),
         models=(ModelConfig(bundle=bundle),),
     )
-    if config.inference.mode != "windowed":
-        raise UsageError(f"inference.mode = {config.inference.mode}: a backtest answers in the mode `windowed`")
     # The place of this bundle; one that is not in the configuration takes the first one's.
     places = [place for place, each in enumerate(config.models) if each.bundle.resolve() == bundle.resolve()] or [0]
     *before, entry = config.models[: places[0] + 1]
     changed = {"bundle": bundle, "allow_untrained_symbols": untrained or entry.allow_untrained_symbols}
-    asked = {name: value for name, value in inference.items() if value is not None}
+    models = (*before, entry.model_copy(update=changed))
+    return config.model_copy(update={"models": models, "inference": inference_of(config, **inference)})
+
+
+def inference_of(config: Config, **asked: object) -> InferenceConfig:
+    """How a backtest runs graphs: as `config` says, but for what is `asked` and not None.
+
+    Raises UsageError for a mode whose answers rest on a topic's offsets.
+    """
+    configured = config.inference
+    if configured.mode != "windowed":
+        raise UsageError(f"inference.mode = {configured.mode}: a backtest answers in the mode `windowed`")
     # Carries are of no use where nothing is waited for; and no window may have a run of its own.
-    fixed = {"finish_path": False, "batch_max": max(2, config.inference.batch_max)}
-    changes = {
-        "models": (*before, entry.model_copy(update=changed)),
-        "inference": config.inference.model_copy(update=fixed | asked),
-    }
-    return config.model_copy(update=changes)
+    fixed = {"finish_path": False, "batch_max": max(2, configured.batch_max)}
+    return configured.model_copy(update=fixed | {name: value for name, value in asked.items() if value is not None})
 
 
 class LocalEngine:
@@ -105,7 +110,8 @@ class LocalEngine:
         manifest = engine.bundle.manifest
         self._rules = Rules(config, manifest)
         self._columns = Columns(manifest)
-        self._answers = Answers(engine, config.inference.threads)
+        leaning = attention.of(config, len(config.models) - 1, engine)
+        self._answers = Answers(engine, config.inference.threads, leaning)
 
     @property
     def fates(self) -> Counter[str]:
@@ -117,8 +123,8 @@ class LocalEngine:
         for chunk in chunks:
             rows = self._rules.rows(chunk)
             due = [row.due for row in rows]
-            forecasts = self._answers.answer(rows, due)
-            yield self._columns.of((row for row in rows if row.due), forecasts)
+            told = self._answers.answer(rows, due)
+            yield self._columns.of((row for row in rows if row.due), told)
 
     def close(self) -> None:
         """See `BacktestEngine`."""
@@ -126,7 +132,7 @@ class LocalEngine:
 
 
 def run(
-    chunks: Iterable[Ticks], engine: BacktestEngine, writer: Writer, scores: BacktestScores, tell: Callable[[int], None]
+    chunks: Iterable[Ticks], engine: BacktestEngine, writer: Output, scores: BacktestScores, tell: Callable[[int], None]
 ) -> Summary:
     """Answer all of `chunks` and write what has a forecast. `tell` hears how many ticks were decided so far."""
     start_s = time.monotonic()

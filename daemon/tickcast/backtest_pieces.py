@@ -12,7 +12,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tickcast.backtest_answers import Answered, Answers, Columns
+from tickcast import attention
+from tickcast.backtest_answers import Answered, Answers, Columns, Told
 from tickcast.backtest_rules import Rules
 from tickcast.config import Config
 from tickcast.engine import Engine
@@ -25,8 +26,8 @@ DAY_NS = 86_400 * NANOSECONDS
 # Decided at a time, as a backtest in one process does.
 TOGETHER_TICKS = 4_096
 
-Result = tuple[NDArray[np.int64], NDArray[np.float32]]  # offsets [ticks], forecasts [ticks, horizons]
-_Parts = TypeVar("_Parts", "Run", Answered)
+Result = tuple[NDArray[np.int64], Told]  # offsets [ticks], and what is told of these ticks
+_Parts = TypeVar("_Parts", "Run", Answered, Told)
 
 
 class Run(NamedTuple):
@@ -67,10 +68,10 @@ class Cut(NamedTuple):
     piece: Piece
     expected: Answered
 
-    def answered(self, offsets: NDArray[np.int64], forecasts: NDArray[np.float32]) -> Answered:
-        """With the forecasts of a task, which must have answered just these ticks."""
+    def answered(self, offsets: NDArray[np.int64], told: Told) -> Answered:
+        """With what a task tells, which must have answered just these ticks."""
         assert np.array_equal(offsets, self.expected.offsets), f"{self.piece.symbol}: other ticks were answered"
-        return self.expected._replace(forecasts=forecasts)
+        return self.expected._replace(forecasts=told.forecasts, attention=told.attention)
 
 
 class Pieces:
@@ -114,16 +115,17 @@ class Pieces:
 
 def answer(engine: Engine, config: Config, piece: Piece) -> Result:
     """What a task makes of its piece. `engine` is warm."""
-    rules, answers = Rules(config, engine.bundle.manifest), Answers(engine, config.inference.threads)
+    leaning = attention.of(config, len(config.models) - 1, engine)
+    rules, answers = Rules(config, engine.bundle.manifest), Answers(engine, config.inference.threads, leaning)
     offsets: list[int] = []
-    forecasts = []
+    told = []
     for begin in range(0, piece.ticks.size, TOGETHER_TICKS):
         rows = rules.rows(piece.ticks.part(begin, begin + TOGETHER_TICKS).ticks(piece.symbol))
         asked = [row.due and row.tick.offset >= piece.first for row in rows]
-        forecasts.append(answers.answer(rows, asked))
+        told.append(answers.answer(rows, asked))
         offsets += [row.tick.offset for row, is_asked in zip(rows, asked, strict=True) if is_asked]
     answers.close()
-    return np.array(offsets, np.int64), np.concatenate(forecasts)
+    return np.array(offsets, np.int64), _joined(Told, told)
 
 
 class _Symbol:

@@ -59,7 +59,7 @@ class BacktestScores:
 
     def add(self, answered: Answered) -> None:
         """The next ticks."""
-        self._new.append(answered)
+        self._new.append(answered._replace(attention=np.empty((answered.size, 0), np.float32)))
         kept = 0 if self._kept is None else self._kept.size
         if sum(each.size for each in self._new) >= max(self._together_ticks, kept):
             self._score()

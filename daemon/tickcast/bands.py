@@ -70,23 +70,27 @@ class LiveBands:
         self._covered = covered
         self._begun = begun
         self._clock = clock
-        self._pending = Pending(adapted)
+        self.pending = Pending(adapted)
         table = BandTable(manifest.bands, manifest.target_scale)
-        self._levels = Levels(table, self._level, np.array(horizons, np.int64), self._pending.depth)
+        self.levels = Levels(table, self._level, np.array(horizons, np.int64), self.pending.depth)
         self._lanes: list[_Lane | None] = []
         self._noted: list[tuple[Sequence[Row], Forecasts]] = []
         self._count = 0
         self._due_ns: int | None = None  # for what is noted, once there is time to look
         self._is_idle = True  # no tick has come since the last turn
         self._is_urgent = False  # a symbol has begun with its second block
-        self._adapts = bool(adapted)
+        self.adapts = bool(adapted)
         start = np.full((1, self._horizons), table.start)
         self._begins_with = Bands(self._level, table.half_widths(start)[0].tolist())
         self._seated = np.zeros(0, np.int64)  # [slots]: of whom the slot's state is
+        # Rows are counted from the symbol's first on, whichever process had it: [slots] how many more that is than this
+        # process counts, and of whom.
+        self._ahead = np.zeros(0, np.int64)
+        self._counted = np.zeros(0, np.int64)
 
     def of(self, rows: Sequence[Row], forecasts: Forecasts) -> list[Bands]:
         """The bands of each of `rows`, which are answered with `forecasts`; a symbol's in order."""
-        if not self._adapts:
+        if not self.adapts:
             return [self._begins_with] * len(rows)
         lanes, seated, begin = self._lanes, self._rows.seated, 0
         made = []
@@ -108,7 +112,7 @@ class LiveBands:
 
     def pass_over(self, rows: Sequence[Row]) -> None:
         """`rows` were due and get no forecast; before later ones of their symbols do."""
-        if self._adapts:
+        if self.adapts:
             met = [row for row in rows if row.window.slot >= 0]  # of others no forecast waits
             self._note(met, np.full((len(met), self._horizons), np.nan, np.float32))
 
@@ -144,18 +148,42 @@ class LiveBands:
         rows = [row for part, _ in noted for row in part]
         forecasts = np.concatenate([made for _, made in noted])
         slots = np.array([row.window.slot for row in rows], np.intp)
-        positions = np.array([row.position for row in rows], np.int64)
+        positions = self.count(slots, np.array([row.position for row in rows], np.int64))
         mids = np.array([self._mid(row.tick.values) for row in rows], np.float64)  # None becomes NaN
-        self._make_room(int(slots.max()) + 1)
         order = np.lexsort((positions, slots))
         slots, positions = slots[order], positions[order]
         self._begin(slots, positions)
         errors = np.full(forecasts.shape, np.nan)
-        errors[:, self._adapted] = self._pending.meet(slots, positions, mids[order], forecasts[order][:, self._adapted])
-        moved, given = self._levels.learn(slots, positions, errors)
+        errors[:, self._adapted] = self.pending.meet(slots, positions, mids[order], forecasts[order][:, self._adapted])
+        moved, given = self.levels.learn(slots, positions, errors)
         errors, given = errors[:, self._adapted], given[:, self._adapted]
         self._covered(~np.isnan(errors), errors <= given)
         self._lay_out(moved)
+
+    def count(self, slots: Slots, positions: Positions) -> Positions:
+        """`positions` of this process's counting in the bands' own."""
+        self._make_room(int(slots.max()) + 1)
+        strange = self._counted[slots] != self._rows.seated[slots]
+        if strange.any():
+            self.continue_counting(slots[strange], np.zeros(int(strange.sum()), np.int64))
+        return positions + self._ahead[slots]
+
+    def continue_counting(self, slots: Slots, ahead: Positions) -> None:
+        """The windows in `slots` had so many rows more than this process knows of."""
+        self._make_room(int(slots.max()) + 1)
+        self._ahead[slots] = ahead
+        self._counted[slots] = self._rows.seated[slots]
+
+    def known(self, slots: Slots) -> Marks:
+        """Which of `slots` have bands of the windows that are in them now."""
+        self._make_room(int(slots.max()) + 1)
+        is_known: Marks = self._seated[slots] == self._rows.seated[slots]
+        return is_known
+
+    def go_on(self, slots: Slots) -> None:
+        """What is known of `slots` is of the windows that are in them now."""
+        self._seated[slots] = self._rows.seated[slots]
+        self._lay_out(slots)
 
     def _note(self, rows: Sequence[Row], forecasts: Forecasts) -> None:
         if rows:
@@ -172,12 +200,13 @@ class LiveBands:
         """Know all that was before this row."""
         self.flush()
         self._make_room(slot + 1)
-        one, place = np.array([slot], np.intp), np.array([position], np.int64)
+        one = np.array([slot], np.intp)
+        place = self.count(one, np.array([position], np.int64))
         self._begin(one, place)
         lane = self._lanes[slot]
         assert lane is not None
         if position >= lane.until:  # rows between got no forecast, or made none of a full window
-            self._lay_out(self._levels.advance(one, place // BLOCK_ROWS))
+            self._lay_out(self.levels.advance(one, place // BLOCK_ROWS))
             lane = self._lanes[slot]
             assert lane is not None
         return lane
@@ -188,8 +217,8 @@ class LiveBands:
         if not strange.any():
             return
         new, at = np.unique(slots[strange], return_index=True)
-        self._pending.forget(new)
-        self._levels.begin(new, positions[strange][at])
+        self.pending.forget(new)
+        self.levels.begin(new, positions[strange][at])
         self._seated[new] = self._rows.seated[new]
         self._lay_out(new)
         self._begun.add(len(new))
@@ -198,14 +227,18 @@ class LiveBands:
         if (more := max(slots, self._rows.slots) - len(self._lanes)) <= 0 or slots <= len(self._lanes):
             return
         self._lanes += [None] * more
-        self._seated = np.concatenate([self._seated, np.zeros(more, np.int64)])
-        self._pending.make_room(len(self._lanes))
-        self._levels.make_room(len(self._lanes))
+        blank = np.zeros(more, np.int64)
+        self._seated = np.concatenate([self._seated, blank])
+        self._ahead = np.concatenate([self._ahead, blank])
+        self._counted = np.concatenate([self._counted, blank])
+        self.pending.make_room(len(self._lanes))
+        self.levels.make_room(len(self._lanes))
 
     def _lay_out(self, slots: Slots) -> None:
         """Make the lanes of `slots` anew."""
-        seated, borders = self._seated[slots].tolist(), ((self._levels.blocks[slots] + 1) * BLOCK_ROWS).tolist()
-        now, later = self._levels.half_widths(slots)
+        ends = (self.levels.blocks[slots] + 1) * BLOCK_ROWS - self._ahead[slots]
+        seated, borders = self._seated[slots].tolist(), ends.tolist()
+        now, later = self.levels.half_widths(slots)
         made = zip(slots.tolist(), seated, borders, now.tolist(), later.tolist(), strict=True)
         for slot, owner, border, widths, next_widths in made:
             bands = Bands(self._level, widths), Bands(self._level, next_widths)

@@ -24,6 +24,10 @@ from tickcast.bands_table import STRAIN_LIMITS, BandTable, HalfWidths
 # Measured on a day of quotes and on threefold jumps of volatility: half of it leaves coverage over 2,000 ticks outside
 # 88 to 92 % seven times as often; with twice as much the bands of a quiet hour are half as wide again.
 GAIN = 0.125
+# A level allows so many misses as this, to the nearest multiple of it: with `GAIN` every strain is then a multiple of a
+# number that float64 holds exactly, sums of steps are the same in any order, and a restart that learns the same
+# outcomes in other portions has the same bands, to the last bit.
+ALLOWED_STEP = 2.0**-24
 # Fewer rows: worked off in a hurry more often. More: later.
 BLOCK_ROWS = 16
 
@@ -36,7 +40,7 @@ class Levels:
     def __init__(self, table: BandTable, level: float, ahead: NDArray[np.int64], depth: int) -> None:
         """`ahead` [horizons]; nothing is learnt of forecasts older than `depth` rows."""
         self._table = table
-        self._allowed = 1.0 - level
+        self._allowed = allowed_misses(level)
         self._ahead = ahead
         self._columns = np.arange(len(ahead))
         self._kept = depth // BLOCK_ROWS + 3  # blocks whose half-widths may be asked for
@@ -55,6 +59,7 @@ class Levels:
     def begin(self, slots: Slots, positions: Positions) -> None:
         """Slots, none twice, of windows whose first row that is answered is at `positions`: as the export has it."""
         self.strains[slots] = self._table.start
+        self.given[slots] = 1.0
         self.blocks[slots] = positions // BLOCK_ROWS
         self.write(slots)
 
@@ -116,6 +121,11 @@ class Levels:
             some_moved.append(self.advance(slots[some], blocks[some]))
             self.strains[slots[some], _NEWEST] += sums[some]
         return np.unique(np.concatenate(some_moved))
+
+
+def allowed_misses(level: float) -> float:
+    """The share of outcomes that bands of `level` may miss."""
+    return round((1.0 - level) / ALLOWED_STEP) * ALLOWED_STEP
 
 
 def _within(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:

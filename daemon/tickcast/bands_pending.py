@@ -42,6 +42,7 @@ class Pending:
     def forget(self, slots: Slots) -> None:
         """`slots` are other windows' from now on."""
         self.first[slots] = self.last[slots] = NOWHERE
+        self.mids[slots] = self.forecasts[slots] = np.nan
 
     def meet(
         self, slots: Slots, positions: Positions, mids: NDArray[np.float64], forecasts: NDArray[np.float32]

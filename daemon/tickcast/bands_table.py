@@ -18,6 +18,8 @@ from tickcast.manifest import Bands
 SLOPE_ABOVE = 0.25
 SLOPE_BELOW = 1.0
 STRAIN_LIMITS = (-6.0, 36.0)
+# Strains are multiples of it: nothing near what a half-width shows.
+STRAIN_STEP = 2.0**-27
 # Errors come in lumps where the mid moves by whole ticks, and quantiles fall on lumps. A half-width is a thousandth
 # more, so that such an error is within it whichever graph made the forecast.
 MARGIN = 1e-3
@@ -41,7 +43,8 @@ class BandTable:
         self._logs = np.concatenate([below, logs, above])
         self._rises = np.diff(self._logs, axis=0) / np.diff(self._knots)[:, None]
         self._columns = np.arange(logs.shape[1])
-        self.start = -math.log1p(-bands.level)  # the strain that bands begin with
+        # The strain that bands begin with; see `bands_levels.ALLOWED_STEP`.
+        self.start = round(-math.log1p(-bands.level) / STRAIN_STEP) * STRAIN_STEP
 
     def half_widths(self, strains: Strains) -> HalfWidths:
         """Of bands with these strains, each within `STRAIN_LIMITS`."""

@@ -59,6 +59,7 @@ class BenchClient:
     def __init__(self, clock: Clock, fill: Fill, spin_ns: int = SPIN_NS) -> None:
         self.polls: list[Poll] = []
         self.dead_letters = 0
+        self.beside = 0  # forecasts to other topics: a shadow's
         self.idle = False  # the last poll was ready to wait: the loop has nothing else to do
         self._clock = clock
         self._monotonic_ns = clock.monotonic_ns
@@ -205,13 +206,22 @@ class BenchClient:
         return frozenset([PARTITION.number])
 
     def send(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        on_delivery: OnDelivery,
+        partition: int | None = None,
     ) -> None:
         """See `Client`. The forecast's way ends here."""
         handed_ns = self._monotonic_ns()
         self._waiting.append(on_delivery)
-        if topic != OUTPUT_TOPIC or value is None:
+        if topic == DEAD_LETTER_TOPIC or value is None:
             self.dead_letters += 1
+            return
+        if topic != OUTPUT_TOPIC:
+            self.beside += 1
             return
         self._handed_ns.append(handed_ns)
         self._handed_values.append(value)

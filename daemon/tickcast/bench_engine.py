@@ -6,7 +6,8 @@ Beside the way of a tick: recorded bytes in, forecast bytes out, no broker.
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from tickcast import bench_machine, bench_watched
+from tickcast import bench_beside, bench_machine, bench_watched
+from tickcast.bench_line import NOTHING
 from tickcast.bench_load import GAP_MAX_S
 from tickcast.bench_rounds import Settings, measure
 from tickcast.bench_subject import Subject
@@ -24,12 +25,15 @@ def run(
 ) -> Report:
     """Measure all `subjects` and report; `ticks` says where the ticks are from. Raises as `bench_rounds.measure`.
 
-    `watched`: only what it costs that others look, see `bench_watched`.
+    `watched`: only what it costs that others look, see `bench_watched`; with `settings.extras` only what these cost,
+    see `bench_beside`.
     """
     machine = bench_machine.facts() | {"onnxruntime": version("onnxruntime-gpu")}
     warning = bench_machine.busy_warning()
     if watched:
         reports = bench_watched.compare(subjects, settings, clock, tell)
+    elif settings.extras != NOTHING:
+        reports = bench_beside.compare(subjects, settings, clock, tell)
     else:
         reports = summary(measure(subjects, settings, clock, tell), settings)
     return {

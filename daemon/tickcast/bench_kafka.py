@@ -16,6 +16,7 @@ from tickcast import audit as accounting
 from tickcast import bench_kafka_rounds as rounds
 from tickcast import bench_kafka_subjects as subjects
 from tickcast import manifest as manifests
+from tickcast import state_topic
 from tickcast.audit import Account
 from tickcast.bench_kafka_load import Load
 from tickcast.bench_kafka_rounds import Feed, Paced, Saturated
@@ -127,7 +128,7 @@ class _Job:
     def delete_topics(self) -> None:
         """Leave nothing behind on the cluster."""
         for subject in self._subjects.values():
-            self._cluster.delete_topics(_topics(subject))
+            self._cluster.delete_topics([*_topics(subject), *_state_topics(subject)])
 
     def _subject(self, kind: str, name: str) -> Subject:
         if name in self._subjects:
@@ -140,6 +141,8 @@ class _Job:
         subject = subjects.subject(kind, self._folder, name, self._settings.bundle, sections)
         for topic in _topics(subject):
             self._cluster.create_topic(topic, self._settings.partitions, BROKER_TIME)
+        for topic in _state_topics(subject):
+            self._cluster.create_topic(topic, self._settings.partitions, state_topic.SETTINGS)
         self._subjects[name] = subject
         return subject
 
@@ -165,6 +168,10 @@ class _Job:
 def _topics(subject: Subject) -> list[str]:
     kafka = subject.config.kafka
     return [*kafka.input_topics, kafka.output_topic, kafka.dead_letter_topic]
+
+
+def _state_topics(subject: Subject) -> list[str]:
+    return [] if (topic := subject.config.state_topic) is None else [topic]
 
 
 def _security(settings: Settings) -> SecurityConfig:

@@ -23,6 +23,7 @@ from tickcast.bundle import Bundle
 from tickcast.clock import Clock
 from tickcast.config import Config, InferenceConfig, InputConfig, KafkaConfig, ModelConfig, RecoveryConfig
 from tickcast.engine import Engine
+from tickcast.output_config import OutputConfig
 from tickcast.shared_memory import SharedMemory
 from tickcast.spotlight import Spotlight
 from tickcast.tape import Tape
@@ -34,7 +35,26 @@ LEAD_NS = 2_000_000
 SETTLING_TURNS_MAX = 10_000
 # What a run may take of `recovery.replay_records_max` beside the fill, so that no window lapses.
 MEASURED_TICKS_MAX = 10_000_000
+# A shadow that has handed over nothing for so long has nothing left: it waits for company far shorter.
+DRAINED_NS = 300_000_000
 MEMORY = Path("/proc/self/statm")
+
+
+class Extras(NamedTuple):
+    """What a line does beside answering."""
+
+    shadow: Path | None = None  # folder of a second bundle for the same ticks
+    attention: tuple[str, ...] = ()  # shell patterns of symbols whose forecasts tell what they lean on
+
+    def text(self) -> str:
+        """For people."""
+        parts = [f"a shadow ({self.shadow.name})"] if self.shadow is not None else []
+        if self.attention:
+            parts.append(f"attention of {', '.join(self.attention)}")
+        return " and ".join(parts)
+
+
+NOTHING = Extras()
 
 
 class Turn(NamedTuple):
@@ -63,8 +83,19 @@ class Run:
 class Line:
     """One bundle under load. `fill` first; then as many runs as wanted."""
 
-    def __init__(self, bundle: Bundle, inference: InferenceConfig, feed: Feed, sequence: bool, clock: Clock) -> None:
-        """`sequence`: the ticks carry sequence numbers. Raises as `Engine`, `model.around` and `model.together` do."""
+    def __init__(
+        self,
+        bundle: Bundle,
+        inference: InferenceConfig,
+        feed: Feed,
+        sequence: bool,
+        clock: Clock,
+        extras: Extras = NOTHING,
+    ) -> None:
+        """`sequence`: the ticks carry sequence numbers.
+
+        Raises as `Engine` and `model.around`, `load_shadow` and `together` do.
+        """
         self.bundle = bundle
         self.feed = feed
         self._clock = clock
@@ -78,8 +109,11 @@ class Line:
         self._board = StageBoard.create(clock)
         self.shared = SharedMemory(self._board, Tape.create(), Wish.create())
         self._client = BenchClient(clock, self._fill)
-        config = _config(bundle, inference, self._fill.ticks, sequence)
-        ready = model.together(config, [model.around(self._engine, config)])
+        config = _config(bundle, inference, self._fill.ticks, sequence, extras)
+        answers = model.around(self._engine, config)
+        if extras.shadow is not None:
+            answers = answers._replace(shadow=model.load_shadow(config, extras.shadow, bundle.manifest))
+        ready = model.together(config, [answers])
         self._assembly = Assembly(
             config,
             ready,
@@ -113,6 +147,20 @@ class Line:
             self._turn()
             if self._client.idle:
                 return
+
+    @property
+    def shadow_forecasts(self) -> int:
+        """What a shadow has handed over so far."""
+        return self._client.beside
+
+    def drain(self) -> None:
+        """Turn until a shadow has worked off what it has."""
+        quiet_until_ns = 0
+        handed = -1
+        while (now_ns := self._clock.monotonic_ns()) < quiet_until_ns or handed != self.shadow_forecasts:
+            if handed != self.shadow_forecasts:
+                handed, quiet_until_ns = self.shadow_forecasts, now_ns + DRAINED_NS
+            self._turn()
 
     def run(self, messages: list[Message], arrivals_ns: NDArray[np.int64] | None, watched: bool = False) -> Run:
         """Feed `messages` [ticks], each at its time after the start. `watched`: know what the sessions take.
@@ -178,7 +226,7 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _config(bundle: Bundle, inference: InferenceConfig, fill_ticks: int, sequence: bool) -> Config:
+def _config(bundle: Bundle, inference: InferenceConfig, fill_ticks: int, sequence: bool, extras: Extras) -> Config:
     return Config(
         name="bench",
         kafka=KafkaConfig(
@@ -189,7 +237,8 @@ def _config(bundle: Bundle, inference: InferenceConfig, fill_ticks: int, sequenc
             dead_letter_topic=DEAD_LETTER_TOPIC,
         ),
         input=InputConfig(sequence="sequence" if sequence else ""),
-        models=(ModelConfig(bundle=bundle.folder, allow_untrained_symbols=True),),
+        output=OutputConfig(attention=extras.attention),
+        models=(ModelConfig(bundle=bundle.folder, allow_untrained_symbols=True, shadow=extras.shadow),),
         inference=inference,
         recovery=RecoveryConfig(replay_records_max=fill_ticks + MEASURED_TICKS_MAX),
     )

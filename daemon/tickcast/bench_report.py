@@ -31,12 +31,16 @@ def show(console: Console, report: Report) -> None:
             for line in _watched_lines(subject["watched"], report["load"]["rounds"]):
                 console.print(line, highlight=False, soft_wrap=True)
             continue
+        if "beside" in subject:
+            for part in _beside(subject["beside"], report["load"]):
+                console.print(part, highlight=False, soft_wrap=True)
+            continue
         if "paced" in subject:
             console.print(_critical(subject, report["load"]))
             console.print(_stages(subject))
         for line in _lines(subject):
             console.print(line, highlight=False, soft_wrap=True)
-    if len(report["subjects"]) > 1 and "watched" not in report["subjects"][0]:
+    if len(report["subjects"]) > 1 and not {"watched", "beside"} & report["subjects"][0].keys():
         console.print()
         console.print(_compared(report["subjects"]))
     if report["warning"]:
@@ -117,6 +121,29 @@ def _watched_lines(watched: Report, rounds: int) -> Iterator[str]:
             f"watched to alone {_ratio(watched[f'{name}_ratio'])}{_interval(watched[f'{name}_ratio'])}"
         )
     yield f"p99 of a round alone to that of the one before: {_ratio(watched['p99_ratio_alone'])}"
+
+
+def _beside(beside: Report, load: Report) -> Iterator[Any]:
+    if "paced" in beside:
+        paced = beside["paced"]
+        names = {"alone": "alone", "beside": f"with {beside['what']}"}
+        rows = [(text, share(paced[key]["share_finish"]), *_texts(paced[key])) for key, text in names.items()]
+        yield table(
+            f"Scheduled arrival -> forecast at the producer; {load['arrivals']}", ("", "finish", "ticks", *HEADER), rows
+        )
+        for name in ("p50", "p99"):
+            ratio = paced[f"{name}_ratio"]
+            yield f"{name} with {beside['what']} to alone, {load['rounds']} rounds: {_ratio(ratio)}{_interval(ratio)}"
+        yield f"p99 of a round alone to that of the one before: {_ratio(paced['p99_ratio_alone'])}"
+        if beside["shadow"]:
+            yield f"the shadow answered {share(paced['shadow_answered'])} of these ticks"
+    saturated = beside["saturated"]
+    if saturated:
+        alone, with_it = saturated["alone_ticks_per_s"], saturated["beside_ticks_per_s"]
+        yield f"Saturated: {_rate(alone)} alone, {_rate(with_it)} with {beside['what']}"
+        yield f"  ticks a second with it to alone: {_ratio(saturated['ratio'])}{_interval(saturated['ratio'])}"
+        if beside["shadow"]:
+            yield f"  the shadow answered {share(saturated['shadow_answered'])} of these ticks and dropped the others"
 
 
 def _interval(ratio: Report) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tickcast import bench_flops, bench_peak
 from tickcast.bench_child import Asked
-from tickcast.bench_line import Line, Run
+from tickcast.bench_line import NOTHING, Extras, Line, Run
 from tickcast.bench_load import Message, poisson, recorded
 from tickcast.bench_peak import Flops
 from tickcast.bench_plain import Plain, Timed, feature_rows, raw_windows
@@ -44,6 +44,8 @@ class Settings:
     seed: int
     inference: InferenceConfig
     plain_graph: bytes | None  # instead of the bundle's own window graph
+    scrapes_per_s: float = 10.0  # while somebody watches
+    extras: Extras = NOTHING  # what one of two lines does more
 
 
 @dataclass
@@ -125,9 +127,11 @@ class _Stand:
         self.measured.peak.append(bench_peak.flops(self._peak))
 
 
-def ready_line(subject: Subject, inference: InferenceConfig, clock: Clock, opened: ExitStack) -> tuple[Line, int]:
+def ready_line(
+    subject: Subject, inference: InferenceConfig, clock: Clock, opened: ExitStack, extras: Extras = NOTHING
+) -> tuple[Line, int]:
     """A line under `subject`'s load, filled and warm, and how many bytes the process grew by while it filled."""
-    line = Line(subject.bundle, inference, subject.feed(), subject.sequence, clock)
+    line = Line(subject.bundle, inference, subject.feed(), subject.sequence, clock, extras)
     opened.callback(line.close)
     fill_bytes = line.fill()
     messages = line.feed.take(min(WARM_TICKS_MAX, 4 * line.symbols + PLAIN_RUNS))

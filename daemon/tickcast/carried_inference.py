@@ -3,15 +3,18 @@
 Stages `features`, `windows.push` and `engine.run` of the way of a tick; what `Inference` is in the mode `windowed`.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tickcast.answers import Answers, asked_of
+from tickcast.attention import Attention, Weights
 from tickcast.carried_engine import CarriedEngine
 from tickcast.carried_states import CarriedStates
 from tickcast.engine import Engine
-from tickcast.inference import Answers, asked_of, pairs
+from tickcast.inference import pairs
 from tickcast.instruments import StageTimer
 from tickcast.row_pool import RowPool
 from tickcast.windows import Row, SymbolWindow
@@ -25,8 +28,17 @@ class CarriedInference:
 
     carries_wanted = False
 
-    def __init__(self, engine: Engine, carried: CarriedEngine, rows: RowPool, stages: StageTimer) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        carried: CarriedEngine,
+        rows: RowPool,
+        stages: StageTimer,
+        attention: Attention | None = None,
+    ) -> None:
+        """`attention` tells what the windowed answer over the same rows leans on: a carried state is not rows alone."""
         self._engine = engine
+        self._attention = attention
         self._pool = rows
         self._states = CarriedStates(carried)
         self._stages = stages
@@ -77,20 +89,47 @@ class CarriedInference:
         slots, raw = np.array([row.window.slot for row in rows], np.int64), pairs(rows)
         features = np.empty((len(rows), self._pool.features), np.float32)
         together_min = TOGETHER_MIN if len(rows) >= TOGETHER_MIN else 1
+        asks, due_here = False, []
+        if self._attention is not None:
+            due_here = [due[index] for index in indices]
+            asks = bool(self._attention.asked(rows, due_here, range(len(rows))))
         places: list[int] = []
         held: list[NDArray[np.float32]] = []
+        weights: list[Weights] = []
         for turn in turns:
             at = np.array(turn, np.intp)
             forecasts, features[at] = self._states.step(slots[at], raw[at])
             places += turn
             held.append(forecasts)
+            if asks:
+                self._stages.mark("run")
+                stepped = [rows[place] for place in turn]
+                windows_of = functools.partial(self._pool.push_and_gather, stepped, features[at])
+                weights += self._leaning(stepped, [due_here[place] for place in turn], windows_of)
             if len(places) >= together_min or turn is turns[-1]:
                 self._stages.mark("run")
                 forecasts = held[0] if len(held) == 1 else np.concatenate(held)
-                yield from asked_of(Answers([indices[place] for place in places], forecasts, "carried"), due)
-                places, held = [], []
-        self._pool.push(rows, features)
+                told = [indices[place] for place in places]
+                yield from asked_of(Answers(told, forecasts, "carried", weights or None), due)
+                places, held, weights = [], [], []
+        if not asks:
+            self._pool.push(rows, features)
+            self._stages.mark("push")
+
+    def _leaning(
+        self, rows: Sequence[Row], due: Sequence[bool], windows_of: Callable[[list[int]], NDArray[np.float32]]
+    ) -> list[Weights]:
+        """What each of `rows` leans on that is due and asked about; `windows_of` such places is called once."""
+        assert self._attention is not None
+        places = self._attention.asked(rows, due, range(len(rows)))
+        windows = windows_of(places)
         self._stages.mark("push")
+        told: list[Weights] = [None] * len(rows)
+        if places:
+            for at, each in zip(places, self._attention.over(windows), strict=True):
+                told[at] = each
+            self._stages.mark("attention")
+        return told
 
     def _anchor(self, rows: Sequence[Row], due: Sequence[bool], indices: Sequence[int]) -> Iterator[Answers]:
         """Rows of other windows: those that anchor are answered from their exact window."""
@@ -104,7 +143,12 @@ class CarriedInference:
             slots = np.array([chosen[at].window.slot for at in anchoring], np.int64)
             forecasts = self._states.anchor(slots, windows)
             self._stages.mark("run")
-            yield from asked_of(Answers([indices[at] for at in anchoring], forecasts, "carried"), due)
+            told = [indices[at] for at in anchoring]
+            weights = None
+            if self._attention is not None:
+                anchored = [chosen[at] for at in anchoring]
+                weights = self._leaning(anchored, [due[index] for index in told], windows.__getitem__)
+            yield from asked_of(Answers(told, forecasts, "carried", weights), due)
 
 
 def _turns(rows: Sequence[Row]) -> list[list[int]]:

@@ -30,8 +30,10 @@ COMMANDS: dict[str, Command] = {
     "verify": Command("tickcast.commands.verify", "Re-check a bundle's hashes and parity."),
     "audit": Command("tickcast.commands.audit", "Account for every tick of a topic; exit 1 if it does not add up."),
     "promote": Command("tickcast.commands.promote", "Let the shadow answer where its live error is lower; and back."),
+    "shadow": Command("tickcast.commands.shadow", "Put a bundle into the shadow's place."),
     "replay": Command("tickcast.commands.replay", "Play a tick file into a topic."),
-    "backtest": Command("tickcast.commands.backtest", "Answer the ticks of files, as fast as this machine can."),
+    "record": Command("tickcast.commands.record", "Write a time range of the input topics into a tick file."),
+    "backtest": Command("tickcast.commands.backtest", "Answer ticks of files, or of topics again, as fast as can be."),
     "bench engine": Command("tickcast.commands.bench_engine", "Time the pipeline from record bytes to forecast bytes."),
     "bench kafka": Command("tickcast.commands.bench_kafka", "Time the daemon through a real broker, end to end."),
     "install-service": Command("tickcast.commands.install_service", "Put a systemd service in place."),
@@ -42,6 +44,9 @@ COMMANDS: dict[str, Command] = {
     "export": Command("tickcast_export.commands.export", "Turn a model into a certified bundle.", "export"),
     "evaluate": Command("tickcast_export.commands.evaluate", "Score a bundle beside baselines, by day.", "export"),
     "demo": Command("tickcast_export.commands.demo", "Run the whole job on this machine and report.", "export,demo"),
+    "retrain-demo": Command(
+        "tickcast_export.commands.retrain_demo", "Retrain and promote, on a market that changes.", "export,demo"
+    ),
     "version": Command("tickcast.commands.version", "Print the version."),
 }
 

@@ -41,12 +41,8 @@ CLOSE_TIMEOUT_MIN_S = 0.5
 _JOINING = (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION)
 # librdkafka's only fatal error of a consumer is another one under its name.
 _FENCED = (KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL)
-_GROUP_MOVED_ON = (
-    *_FENCED,
-    KafkaError.ILLEGAL_GENERATION,
-    KafkaError.UNKNOWN_MEMBER_ID,
-    KafkaError._ASSIGNMENT_LOST,
-)
+_LOST = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError._ASSIGNMENT_LOST)
+_GROUP_MOVED_ON = (*_FENCED, *_LOST)
 
 PRODUCERS = {"at_least_once": ConfluentProducer, "exactly_once": TransactionalProducer}
 
@@ -163,10 +159,16 @@ class ConfluentClient:
     # -- producing and committing
 
     def send(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        on_delivery: OnDelivery,
+        partition: int | None = None,
     ) -> None:
         """See `Client`. With the producer's queue full, waits up to a second for room."""
-        self._producer.send(topic, value, key, headers, on_delivery)
+        self._producer.send(topic, value, key, headers, on_delivery, partition)
 
     def flush(self, timeout_s: float) -> bool:
         """See `Client`."""

@@ -182,10 +182,16 @@ class KafkaPythonClient:
     # -- producing and committing
 
     def send(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        on_delivery: OnDelivery,
+        partition: int | None = None,
     ) -> None:
         """See `Client`. The first record to a topic may wait up to a second for where its partitions are."""
-        self._producer.send(topic, value, key, headers, on_delivery)
+        self._producer.send(topic, value, key, headers, on_delivery, partition)
 
     def flush(self, timeout_s: float) -> bool:
         """See `Client`."""

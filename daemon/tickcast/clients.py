@@ -118,10 +118,17 @@ class Client(Protocol):
         """The partition numbers of `topic`; empty where it does not exist. Raises BrokerError without an answer."""
 
     def send(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        on_delivery: OnDelivery,
+        partition: int | None = None,
     ) -> None:
         """Hand one record to the producer; `on_delivery` hears once, of its acknowledgement or its final failure.
 
+        Without `partition` records with the same key go to the same partition.
         In a transaction a failure that sending again may heal is a TransactionAbortedError. Returns at once. The
         caller bounds what is outstanding. Raises BrokerError where the producer refuses it.
         """
@@ -165,7 +172,7 @@ class Client(Protocol):
 
 
 class Reader(Protocol):
-    """Reads partitions back beside the client, as member of no group: what windows are rebuilt from.
+    """Reads partitions back beside the client, as member of no group: what windows and live state are rebuilt from.
 
     Made without asking the cluster anything; one that is away is waited for. Committed records only. Not thread-safe;
     no method blocks longer than its `timeout_s`.

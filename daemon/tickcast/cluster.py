@@ -18,6 +18,7 @@ ADMIN_TIMEOUT_MS = 15_000
 BOOTSTRAP_TIMEOUT_MS = 30_000
 BROKERS_DEFAULT = -1  # as many copies as the cluster makes by itself
 BATCH_BYTES_MAX = "max.message.bytes"
+CLEANUP_POLICY = "cleanup.policy"
 
 
 class Cluster:
@@ -56,10 +57,15 @@ class Cluster:
 
         None where we are not told: the topic is absent, or the permission DescribeConfigs.
         """
-        asked = [ConfigResource(ConfigResourceType.TOPIC, name, {BATCH_BYTES_MAX: None}) for name in names]
-        with self.admin() as admin:
-            found = admin.describe_configs(asked, config_filter="all")["topic"]
-        return {name: int(found[name][BATCH_BYTES_MAX]["value"]) if found[name] else None for name in names}
+        told = self._told(names, BATCH_BYTES_MAX)
+        return {name: None if value is None else int(value) for name, value in told.items()}
+
+    def cleanup_policy(self, name: str) -> str | None:
+        """What becomes of a topic's old records: `compact`, `delete`, or both. Raises BrokerError without an answer.
+
+        None where we are not told, as in `batch_bytes_max`.
+        """
+        return self._told([name], CLEANUP_POLICY)[name]
 
     @contextmanager
     def admin(self) -> Iterator[KafkaAdminClient]:
@@ -69,6 +75,13 @@ class Cluster:
                 yield admin
         except kafka.errors.KafkaError as error:
             raise BrokerError(f"{self.bootstrap_servers}: {error}") from error
+
+    def _told(self, names: Collection[str], key: str) -> dict[str, str | None]:
+        """One setting of each topic."""
+        asked = [ConfigResource(ConfigResourceType.TOPIC, name, {key: None}) for name in names]
+        with self.admin() as admin:
+            found = admin.describe_configs(asked, config_filter="all")["topic"]
+        return {name: str(found[name][key]["value"]) if found[name] else None for name in names}
 
     def _admin_client(self, bootstrap_timeout_ms: int = BOOTSTRAP_TIMEOUT_MS) -> KafkaAdminClient:
         settings = {

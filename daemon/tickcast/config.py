@@ -22,6 +22,7 @@ from tickcast.model_config import MODELS_MAX
 from tickcast.model_config import ModelConfig as ModelConfig
 from tickcast.output_config import OutputConfig
 from tickcast.promotion_config import PromotionConfig
+from tickcast.recovery_config import RecoveryConfig as RecoveryConfig
 from tickcast.registry_config import RegistryConfig
 from tickcast.security_config import SecurityConfig
 
@@ -135,22 +136,6 @@ class InferenceConfig(Section):
     )
 
 
-class RecoveryConfig(Section):
-    """What a restart may rebuild windows from."""
-
-    replay_records_max: int = Field(
-        500_000,
-        ge=1,
-        description="R: how many offsets back a window's ticks may lie; part of what a forecast is a function of",
-    )
-    max_symbols: int = Field(
-        1_000_000, ge=1, description="most symbols remembered per partition; the longest silent one goes first"
-    )
-    drain_timeout_ms: Milliseconds = Field(
-        10_000, description="longest wait for acknowledgements when stopping or giving partitions up"
-    )
-
-
 class HttpConfig(Section):
     """The page, `/metrics`, `/livez` and `/readyz`, served by a process of its own."""
 
@@ -203,6 +188,9 @@ class Config(Section):
     @model_validator(mode="after")
     def _outputs_are_no_inputs(self) -> "Config":
         topics = (self.kafka.output_topic, self.kafka.dead_letter_topic)
+        state = self.state_topic
+        if state in {*self.kafka.input_topics, *topics, *self.shadow_topics, self.promotion.control_topic}:
+            raise ValueError(f"recovery.state_topic: {state}: it is a topic of its own")
         if both := sorted({*topics, *self.shadow_topics} & set(self.kafka.input_topics)):
             raise ValueError(f"kafka.input_topics: {', '.join(both)}: also written to, which would never end")
         if len(set(topics)) < len(topics):
@@ -226,6 +214,11 @@ class Config(Section):
     def shadow_topics(self) -> frozenset[str]:
         """Where shadows' forecasts go."""
         return model_config.shadow_topics(self.models, self.kafka.output_topic)
+
+    @property
+    def state_topic(self) -> str | None:
+        """Where live state is kept, None where it is not."""
+        return self.recovery.topic_of(self.kafka.output_topic)
 
     @property
     def instance_id(self) -> str:

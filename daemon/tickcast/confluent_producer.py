@@ -18,6 +18,8 @@ from tickcast.confluent_errors import reason, refusal
 from tickcast.confluent_settings import producer_settings
 from tickcast.errors import BrokerError, DeliveryError
 
+# As librdkafka says: whichever its partitioner chooses.
+PARTITION_UA = -1
 # With its queue full, how long `send` waits for room before the caller is refused.
 FULL_WAIT_MAX_S = 1.0
 FULL_LOOK_INTERVAL_S = 0.01
@@ -50,15 +52,21 @@ class ConfluentProducer:
             raise refusal("producer", reason(error)) from error
 
     def send(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        on_delivery: OnDelivery,
+        partition: int | None = None,
     ) -> None:
         """Hand one record over. Raises BrokerError where librdkafka refuses it; then `on_delivery` hears nothing."""
         if on_delivery != self._told:  # the same for many records in a row
             self._told, self._answered = on_delivery, self._passing_on(on_delivery)
         try:
-            self._produce(topic, value, key, headers)
+            self._produce(topic, value, key, headers, partition)
         except BufferError:
-            self._produce_when_there_is_room(topic, value, key, headers)
+            self._produce_when_there_is_room(topic, value, key, headers, partition)
 
     def flush(self, timeout_s: float) -> bool:
         """Whether everything is answered within `timeout_s`. Raises as `serve` does.
@@ -82,18 +90,23 @@ class ConfluentProducer:
 
     # -- private
 
-    def _produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
+    def _produce(
+        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, partition: int | None
+    ) -> None:
+        place = PARTITION_UA if partition is None else partition
         try:
-            self._producer.produce(topic, value, key, on_delivery=self._answered, headers=cast(Any, headers))
+            self._producer.produce(topic, value, key, place, on_delivery=self._answered, headers=cast(Any, headers))
         except KafkaException as error:
             raise self._refusal(topic, reason(error)) from error
 
-    def _produce_when_there_is_room(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
+    def _produce_when_there_is_room(
+        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, partition: int | None
+    ) -> None:
         give_up_s = time.monotonic() + FULL_WAIT_MAX_S
         while True:
             self.serve(FULL_LOOK_INTERVAL_S)
             try:
-                return self._produce(topic, value, key, headers)
+                return self._produce(topic, value, key, headers, partition)
             except BufferError as error:
                 if time.monotonic() >= give_up_s:
                     raise BrokerError(f"{topic}: {self.unanswered} records are waiting to be sent already") from error

@@ -1,11 +1,12 @@
 """The daemon process: puts the parts together, runs the loop, takes it apart again in order."""
 
+import functools
 import platform
 import signal
 from collections.abc import Callable, Mapping
 from types import FrameType
 
-from tickcast import __version__, clients, faults, log, model, topic_limits
+from tickcast import __version__, clients, faults, log, model, state_topic, topic_limits
 from tickcast.assembly import Assembly
 from tickcast.board import Board
 from tickcast.clients import Client
@@ -22,6 +23,7 @@ from tickcast.reload import Reloads
 from tickcast.shared_memory import SharedMemory
 from tickcast.sidecar import Sidecar
 from tickcast.spotlight import Spotlight
+from tickcast.state_topic import StateTopic
 
 TOPIC_TIMEOUT_S = 10.0
 
@@ -71,12 +73,12 @@ class Daemon:
                 self._config = self._follower.applied(self._config)
             loaded = self._load(shared.board)
             self._log.info("metrics and health", url=sidecar.url)
-            kafka = topic_limits.applied(self._config.kafka)
+            kafka = topic_limits.applied(self._config.kafka, state_topic.wanted(self._config, loaded.manifests))
             self._config = self._config.model_copy(update={"kafka": kafka})
             client = clients.connect(kafka, self._config.instance_id)
             try:
-                self._check_topics(client)
-                self._serve(shared, sidecar, loaded, client)
+                state = self._check_topics(client, loaded)
+                self._serve(shared, sidecar, loaded, client, state)
             finally:
                 client.close(self._config.recovery.drain_timeout_ms / 1_000)
         finally:
@@ -100,21 +102,32 @@ class Daemon:
         board.gauge("tickcast_start_time_seconds").set(self._clock.wall_ns() / 1e9)
         return loaded
 
-    def _check_topics(self, client: Client) -> None:
+    def _check_topics(self, client: Client, loaded: Models) -> StateTopic | None:
+        """The one that live state is kept in, if it is. Raises ConfigurationError where one is missing."""
         kafka = self._config.kafka
         wanted = {*kafka.input_topics, kafka.output_topic, kafka.dead_letter_topic, *self._config.shadow_topics}
-        missing = sorted(topic for topic in wanted if not client.partitions_of(topic, TOPIC_TIMEOUT_S))
-        if missing:
-            raise ConfigurationError(f"kafka: topics that do not exist: {', '.join(missing)}; create them first")
+        partitions_of = functools.partial(client.partitions_of, timeout_s=TOPIC_TIMEOUT_S)
+        missing = sorted(topic for topic in wanted if not partitions_of(topic))
+        problems = [f"kafka: topics that do not exist: {', '.join(missing)}; create them first"] if missing else []
+        try:
+            policy_of = state_topic.cleanup_policy_of(self._config)
+            state = state_topic.found(self._config, loaded.manifests, partitions_of, policy_of)
+        except ConfigurationError as error:
+            problems.append(str(error))
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+        return state
 
-    def _serve(self, shared: SharedMemory, sidecar: Sidecar, loaded: Models, client: Client) -> None:
+    def _serve(
+        self, shared: SharedMemory, sidecar: Sidecar, loaded: Models, client: Client, state: StateTopic | None
+    ) -> None:
         clock, board, tape = self._clock, shared.board, shared.tape
 
         def alive() -> None:
             board.turn(clock.monotonic_ns())
             self._notifier.watchdog()
 
-        assembly = Assembly(self._config, loaded, client, board, tape, clock, alive, self._fault)
+        assembly = Assembly(self._config, loaded, client, board, tape, clock, alive, self._fault, state_topic=state)
         pipeline, ownership = assembly.pipeline, assembly.ownership
         reloads = Reloads(self._config, assembly, self._as_in_force, board, self._notifier, clock)
         keep_warm = KeepWarm(assembly.stay_warm, loaded.each[0].engine.keep_warm_interval_ms, clock)

@@ -6,12 +6,29 @@ own thread and only append to a list there; everything else happens on the loop'
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tickcast.clients import Headers, OnDelivery
 from tickcast.clock import Clock
 from tickcast.errors import BrokerError, DeliveryError, TransactionAbortedError
+
+
+class Send(Protocol):
+    """`Client.send`, or what stands before it."""
+
+    def __call__(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        on_delivery: OnDelivery,
+        partition: int | None = None,
+    ) -> None:
+        """Hand one record over."""
 
 
 class Batch:

@@ -31,7 +31,7 @@ Carry = list[NDArray[np.float32]]  # one array [batch, ...] per carry pair of th
 class Engine:
     """Sessions over a bundle's graphs. Every array it returns is the caller's own.
 
-    `window` may be asked by several threads at once; all else by one.
+    `window` and `attended` may be asked by several threads at once; all else by one.
     """
 
     batch_max: int  # windows in one run
@@ -51,7 +51,7 @@ class Engine:
         self.provider, self.provider_reason = place.provider, place.provider_reason
         self._window = place.plain("window", ["forecast"], config.batch_max)
         if manifest.attention:
-            self._attention = place.plain("window", ["attention"], 1)
+            self._attended = place.plain("window", ["forecast", "attention"], config.batch_max)
         if "features" in bundle.graphs:
             self._features = place.bound("features", ["row"], PAIRS_MAX)
         if "finish" in bundle.graphs:
@@ -76,10 +76,17 @@ class Engine:
         forecasts: Rows = _run(self._window, len(rows), {"rows": rows})[0]
         return forecasts
 
+    def attended(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Forecasts [n, horizons] and attention weights [n, window] of windows [n, window, features].
+
+        Only of a bundle whose manifest has attention.
+        """
+        forecasts, weights = _run(self._attended, len(rows), {"rows": rows})
+        return forecasts, weights
+
     def attention(self, rows: Rows) -> Rows:
-        """Attention weights [n, window] of windows [n, window, features]; only of a bundle whose manifest has them."""
-        weights: Rows = _run(self._attention, len(rows), {"rows": rows})[0]
-        return weights
+        """The weights alone."""
+        return self.attended(rows)[1]
 
     def prefix(self, rows: Rows) -> Carry:
         """Carries [n, ...] after rows [n, any number, features]: for `finish` all of a window but the newest."""

@@ -165,9 +165,15 @@ class _Client:
         return found
 
     def send(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        on_delivery: OnDelivery,
+        partition: int | None = None,
     ) -> None:
-        self._client.send(topic, value, key, headers, on_delivery)
+        self._client.send(topic, value, key, headers, on_delivery, partition)
         self._sent = True
         if self._in_transaction:
             self._fault.reached("transaction")

@@ -96,6 +96,7 @@ def _encoded(header: bytes, forecast: Forecast) -> bytes:
         _text(forecast.path),
         _array(forecast.flags),
         _NULL if forecast.bands is None else _bands(forecast.bands),
+        _NULL if forecast.attention is None else _THERE + _doubles(forecast.attention),
     )
     return b"".join(parts)
 

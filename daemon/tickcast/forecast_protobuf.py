@@ -44,11 +44,12 @@ FIELDS = {
     "path": Field.TYPE_STRING,
     "flags": Field.TYPE_STRING,
     "bands": Field.TYPE_MESSAGE,
+    "attention": Field.TYPE_DOUBLE,
 }
 MESSAGES = {"Forecast": FIELDS, "BundleName": BUNDLE_FIELDS, "Bands": BANDS_FIELDS}
 # Fields that are messages -> which.
 MADE_OF = {"bundle": "BundleName", "bands": "Bands"}
-REPEATED = frozenset({"horizons", "forecast", "flags", "half_widths"})
+REPEATED = frozenset({"horizons", "forecast", "flags", "half_widths", "attention"})
 OPTIONAL = "reference_mid"
 
 
@@ -81,6 +82,7 @@ def encoder(config: Config) -> Callable[[Forecast], bytes]:
             reference_mid=one.reference_mid,
             skipped_before=one.skipped_before,
             bands=None if bands is None else bands_made(level=bands.level, half_widths=bands.half_widths),
+            attention=one.attention,
         )
         same = constant(one.v, one.topic, one.horizons, one.unit, one.bundle, one.path, one.flags)
         written: bytes = same + changing.SerializeToString()
@@ -133,6 +135,7 @@ def _fields(found: Any) -> dict[str, Any]:
     fields["bundle"] = {name: getattr(found.bundle, name) for name in BUNDLE_FIELDS}
     bands = {"level": found.bands.level, "half_widths": tuple(found.bands.half_widths)}
     fields["bands"] = bands if found.HasField("bands") else None
+    fields["attention"] = fields["attention"] or None  # a window has a row: none at all says that nobody asked
     if not found.HasField(OPTIONAL):
         fields[OPTIONAL] = None
     return fields

@@ -8,11 +8,12 @@ from array import array
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from tickcast.clients import Partition
+from tickcast.clients import OffsetRange, Partition
 from tickcast.promotion_record import Switch
 
 
@@ -22,6 +23,14 @@ class Stretch(NamedTuple):
     first: int
     end: int | None
     sha256: str | None
+
+
+class Segment(NamedTuple):
+    """Offsets [first, end) of a partition that the same bundles answer: one for each entry of the configuration."""
+
+    first: int
+    end: int
+    bundles: tuple[str | None, ...]  # None: not known
 
 
 class InForce:
@@ -43,6 +52,18 @@ class InForce:
     def stretches(self, partition: Partition) -> Sequence[Stretch]:
         """The partition's offsets, from 0 on, cut where the bundle changes."""
         return self._stretches.get(partition, self._elsewhere)
+
+    def or_else(self, other: "InForce") -> "InForce":
+        """Of partitions that are not told of here, what `other` says."""
+        return InForce({**other._stretches, **self._stretches}, other._elsewhere)
+
+
+def segments(tables: Sequence[InForce], partition: Partition, held: OffsetRange) -> list[Segment]:
+    """The partition's offsets in `held`, cut where the bundle of any entry changes; `tables` are of the entries."""
+    borders = {held.first, held.end}
+    borders |= {each.first for table in tables for each in table.stretches(partition) if held.first < each.first}
+    cuts = sorted(border for border in borders if border <= held.end)
+    return [Segment(first, end, tuple(table.at(partition, first) for table in tables)) for first, end in pairwise(cuts)]
 
 
 def of_switches(switches: Sequence[Switch]) -> InForce:

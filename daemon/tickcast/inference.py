@@ -8,15 +8,16 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tickcast.answers import Answers as Answers
+from tickcast.answers import asked_of, part_of
+from tickcast.attention import Attention, Weights
 from tickcast.carries import Carries, Ladder
 from tickcast.engine import Engine
 from tickcast.instruments import StageTimer
-from tickcast.records import AnswerPath
 from tickcast.row_pool import RowPool
 from tickcast.windows import Row, SymbolWindow
 
@@ -29,22 +30,25 @@ SLICE_COST_MAX = 2.0  # of a single window's
 CATCHING_UP_S_MAX = 500e-6
 
 Pairs = NDArray[np.float64]
-
-
-class Answers(NamedTuple):
-    """Forecasts [answered, horizons] of the rows at `indices` of those asked about, all by one path."""
-
-    indices: Sequence[int]
-    forecasts: NDArray[np.float32]
-    path: AnswerPath
+# Forecasts [n, horizons], and what each leans on where anybody asks.
+_Ran = tuple[NDArray[np.float32], Sequence[Weights] | None]
 
 
 class Inference:
     """Answers the due rows of a poll and keeps every window up to date. One poll at a time: `answer`, then `settle`."""
 
-    def __init__(self, engine: Engine, rows: RowPool, carries: Carries, stages: StageTimer, threads: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        rows: RowPool,
+        carries: Carries,
+        stages: StageTimer,
+        threads: int,
+        attention: Attention | None = None,
+    ) -> None:
         """With more than one thread, window runs of a backlog go side by side and beside the publishing."""
         self._engine = engine
+        self._attention = attention
         self._pool = rows
         self._carries = carries
         self._stages = stages
@@ -149,10 +153,32 @@ class Inference:
             indices = [indices[turn] for _, indices in left]
             forecasts = self._step([(ladder, rows[indices[turn]], len(indices) > turn + 1) for ladder, indices in left])
             self._stages.mark("run")
-            yield from asked_of(Answers(indices, forecasts, "finish"), due)
+            answers = Answers(indices, forecasts, "finish")
+            if self._attention is None:
+                yield from asked_of(answers, due)
+            else:
+                yield from self._leaning(self._attention, rows, due, answers)
             turn += 1
             left = [each for each in left if len(each[1]) > turn]
         self._climbed = [(window, ladder) for window, (ladder, _) in ready.items()]
+
+    def _leaning(
+        self, attention: Attention, rows: Sequence[Row], due: Sequence[bool], answers: Answers
+    ) -> Iterator[Answers]:
+        """`answers` to rows that are due: first those that nobody asks about, which wait for no run of the others."""
+        places = attention.asked(rows, due, answers.indices)
+        if not places:
+            yield from asked_of(answers, due)
+            return
+        leaning = set(places)
+        others = [at for at in range(len(answers.indices)) if at not in leaning]
+        if others:
+            yield from asked_of(part_of(answers, others), due)
+        self._write()
+        chosen = part_of(answers, places)
+        weights = attention.over(self._pool.ending_with([rows[index] for index in chosen.indices]))
+        self._stages.mark("attention")
+        yield chosen._replace(attention=weights)
 
     def _step(self, steps: Sequence[tuple[Ladder, Row, bool]]) -> NDArray[np.float32]:
         """Answer each row by its ladder's first carry; where another row follows, take all carries one step on."""
@@ -214,7 +240,7 @@ class Inference:
         features = self._engine.features(pairs([rows[index] for index in rest]))
         self._stages.mark("features")
         part_max, lanes = self._split(sum(due[index] for index in rest))
-        running: deque[tuple[list[int], Future[NDArray[np.float32]]]] = deque()
+        running: deque[tuple[list[int], Future[_Ran]]] = deque()
         for begin, end in _parts(due, rest, part_max):
             part = rest[begin:end]
             asked = [at for at, index in enumerate(part) if due[index]]
@@ -225,18 +251,25 @@ class Inference:
             indices = [part[at] for at in asked]
             if self._engine.splits:
                 self._missed += [rows[index].window for index in indices]
+            places = [] if self._attention is None else self._attention.asked(rows, due, indices)
             if lanes is None:
-                yield self._ran(indices, self._engine.window(windows))
+                yield self._ran(indices, self._run(windows, places))
                 continue
             if len(running) > self._threads:  # one waits for each that runs: no thread idles while we publish
                 yield self._ran(running[0][0], running.popleft()[1].result())
-            running.append((indices, lanes.submit(self._engine.window, windows)))
+            running.append((indices, lanes.submit(self._run, windows, places)))
         while running:
             yield self._ran(running[0][0], running.popleft()[1].result())
 
-    def _ran(self, indices: list[int], forecasts: NDArray[np.float32]) -> Answers:
+    def _run(self, windows: NDArray[np.float32], places: Sequence[int]) -> _Ran:
+        """Forecasts of `windows`, and what those at `places` lean on. On whichever thread."""
+        if self._attention is None or not places:
+            return self._engine.window(windows), None
+        return self._attention.answer(windows, places)
+
+    def _ran(self, indices: list[int], ran: _Ran) -> Answers:
         self._stages.mark("run")
-        return Answers(indices, forecasts, "window")
+        return Answers(indices, ran[0], "window", ran[1])
 
     def _split(self, count: int) -> tuple[int, ThreadPoolExecutor | None]:
         """How many windows go into one run when `count` are due, and the threads to run them on, if any."""
@@ -248,14 +281,6 @@ class Inference:
         if costs.window_s(share) + HANDING_OVER_S > costs.window_s(count):
             return most, None
         return share, self._lanes
-
-
-def asked_of(answers: Answers, due: Sequence[bool]) -> Iterator[Answers]:
-    """Of `answers` those to rows that are `due`: the others were a step on the way."""
-    if all(due):
-        yield answers
-    elif asked := [at for at, index in enumerate(answers.indices) if due[index]]:
-        yield Answers([answers.indices[at] for at in asked], answers.forecasts[asked], answers.path)
 
 
 def _parts(due: Sequence[bool], rest: Sequence[int], part_max: int) -> Iterator[tuple[int, int]]:

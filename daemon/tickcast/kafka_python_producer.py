@@ -49,12 +49,18 @@ class Producer:
         self._answer = threading.Condition()
 
     def send(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        on_delivery: OnDelivery,
+        partition: int | None = None,
     ) -> None:
         """Hand one record over. Raises BrokerError where kafka-python refuses it; then `on_delivery` hears nothing."""
         try:
             self._check_size(key, value, headers)
-            place = self._place(topic, key)
+            place = self._place(topic, key, partition)
             is_new = self._accumulator.hand(place, key, value, headers, on_delivery, self._answered)
         except errors.KafkaError as error:
             raise refusal(f"{topic}: the record was refused", error) from error
@@ -91,7 +97,7 @@ class Producer:
         """What the callback of a record hears that kafka-python has given up."""
         return DeliveryError(what)
 
-    def _place(self, topic: str, key: bytes | None) -> TopicPartition:
+    def _place(self, topic: str, key: bytes | None, partition: int | None) -> TopicPartition:
         """Where a record goes: the same key to the same partition, as Java's client does it. Raises KafkaError."""
         partitions = self._cluster._partitions.get(topic)
         if partitions is None:  # a topic not sent to before
@@ -103,6 +109,10 @@ class Producer:
         if known is not partitions:  # kafka-python makes a new mapping of what it hears of a topic
             places = [TopicPartition(topic, number) for number in sorted(partitions)]
             self._places[topic] = partitions, places
+        if partition is not None:
+            if not 0 <= partition < len(places):
+                raise errors.UnknownTopicOrPartitionError(f"{topic}: it has no partition {partition}")
+            return places[partition]
         if key is None:
             return places[self._producer._partition(topic, None, None, None, None, None)]
         hashed = self._hash(key) if len(key) <= KEY_REMEMBERED_BYTES_MAX else murmur2(key)

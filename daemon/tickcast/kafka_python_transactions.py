@@ -120,9 +120,9 @@ class TransactionalProducer(Producer):
         elif state not in (TransactionState.READY, TransactionState.FATAL_ERROR):
             self.abort(deadline_s)
 
-    def _place(self, topic: str, key: bytes | None) -> TopicPartition:
+    def _place(self, topic: str, key: bytes | None, partition: int | None) -> TopicPartition:
         """See `Producer`. Once in each transaction, a partition has to be made part of it."""
-        place = super()._place(topic, key)
+        place = super()._place(topic, key, partition)
         if place not in self._added:
             try:
                 self._manager.maybe_add_partition_to_transaction(place)

@@ -23,7 +23,7 @@ BOUNDS_S = tuple(
 )
 
 # The stages of the way of a tick that are timed.
-STAGES = ("decode", "features", "push", "run", "encode", "produce", "prefix")
+STAGES = ("decode", "features", "push", "run", "attention", "encode", "produce", "prefix")
 # Wall clocks of two hosts may disagree: only these latencies can come out negative.
 WALL_LATENCIES = ("event_to_sent", "kafka_to_sent")
 # The ways to answer a tick; each is held to the bundle's certificate by itself.
@@ -39,6 +39,8 @@ LAG_REASONS = ("latest", "stale")
 # On which side of what happened a forecast lay, and whether the mid moved to the side that was forecast.
 ERROR_SIDES = ("above", "below")
 DIRECTION_RESULTS = ("right", "wrong")
+# Why nothing that was kept of a symbol is of use.
+STATE_REASONS = ("absent", "other_offset", "other_rules", "other_bundle", "other_row", "unreadable")
 # What a raw column is to the model: an input by its value, or a price of which it only sees changes.
 COLUMN_KINDS = ("input", "price")
 
@@ -150,6 +152,21 @@ _TABLE = (
         "tickcast_bands_begun_total",
         "counter",
         "Windows whose bands began with the half-widths of the export, as nothing was known of their symbol's errors.",
+    ),
+    # what lives on over a restart
+    Metric("tickcast_state_records_total", "counter", "Records of live state handed to the producer, with commits."),
+    Metric("tickcast_state_bytes_total", "counter", "Bytes of their keys and values."),
+    Metric(
+        "tickcast_state_restored_symbols_total",
+        "counter",
+        "Symbols whose bands and scores went on where the former owner of their partition had left them.",
+    ),
+    Metric(
+        "tickcast_state_begun_anew_symbols_total",
+        "counter",
+        "Symbols whose bands and scores began anew with a takeover: nothing was kept of them, or not as of the "
+        "committed offset, or for other rules, another bundle or another newest row, or it was damaged.",
+        {"reason": STATE_REASONS},
     ),
     # what went in, against what the model was trained on
     Metric(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tickcast import bundle, carried_parity, codec_framed, codec_routed, commit_note, shadow_fit, symbols
+from tickcast import attention, bundle, carried_parity, codec_framed, codec_routed, commit_note, shadow_fit, symbols
 from tickcast.carried_engine import CarriedEngine
 from tickcast.codec import Decoder
 from tickcast.config import Config, ModelConfig
@@ -98,10 +98,12 @@ def around(engine: Engine, config: Config) -> Model:
 def together(config: Config, each: Sequence[Model]) -> Models:
     """The models of the configuration's entries, with what they share.
 
-    Raises ConfigurationError for an input mapping that does not fit the bundles.
+    Raises ConfigurationError for an input mapping, or symbols in `output.attention`, that do not fit the bundles.
     """
     manifests = [model.manifest for model in each]
     route = symbols.route(config.models, manifests)
+    shadows = [None if model.shadow is None else model.shadow.bundle.manifest for model in each]
+    attention.check(config, manifests, shadows)
     return Models(tuple(each), route, codec_routed.configured(config, manifests, route))
 
 

@@ -20,3 +20,8 @@ class OutputConfig(Section):
         description="whether the schema of forecasts is registered under `<output topic>-value` where it is not yet; "
         "else it must be there",
     )
+    attention: tuple[str, ...] = Field(
+        (),
+        description="shell patterns of the symbols whose forecasts say how much each row of the window weighed, where "
+        "their bundle has attention; more bytes, and for single ticks a run of the window graph",
+    )

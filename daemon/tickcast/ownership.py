@@ -90,7 +90,7 @@ class Ownership:
     @property
     def wait_ms_max(self) -> int:
         """The longest to wait for ticks: what the group assigns while we wait is looked at only after it."""
-        if not self.rebuilds.is_waiting:
+        if not self.rebuilds.is_waiting or self._commits.in_a_hurry:
             return 0
         return STARTING_WAIT_MS if self._takeovers.waiting or not self.states else WAIT_MS
 
@@ -179,7 +179,7 @@ class Ownership:
         """Read on after `_place`: at once, or where windows are to be rebuilt, once they stand."""
         self.rebuilds.discard(partitions)
         for partition in partitions:
-            if (state := self.states[partition]).rebuilding:
+            if self.rebuilds.wants(state := self.states[partition]):
                 self.rebuilds.add(state)
         self._client.resume([partition for partition in partitions if partition not in self.rebuilds])
 

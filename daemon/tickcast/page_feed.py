@@ -35,13 +35,13 @@ class Watch:
         self._tape = tape
         self._clock = clock
         self._lock = threading.Lock()  # on the histories
-        self._histories = Histories(Shape())
+        self._histories = Histories()
         self._watched: set[str] = set()
         self._place = Place()
         self.looks = BoardLooks(board)
         self.attention = AttentionRota(wish, tape.attention)
         self.table = Table()
-        self.model: dict[str, Any] = {}
+        self.models: list[dict[str, Any]] = []  # that answer, in the configuration's order
         self.lost = 0  # entries written over before they were read
         self.filled = threading.Event()  # what was there at first is taken in
 
@@ -58,6 +58,10 @@ class Watch:
         """Every symbol's; they go on changing."""
         with self._lock:
             return self._histories.all()
+
+    def model_of(self, history: SymbolHistory) -> dict[str, Any]:
+        """What answers the symbol."""
+        return self.models[history.place] if history.place < len(self.models) else {}
 
     def history(self, symbol: str) -> SymbolHistory | None:
         """One symbol's; it goes on changing."""
@@ -99,10 +103,15 @@ class Watch:
 
     def _begin(self, model: dict[str, Any]) -> None:
         """Another model answers: nothing of the one before can be compared with it."""
-        self.model = model
+        first, others = model, model.pop("others", [])
+        self.models = [first, *others] if first else []
         self.attention.forget()
         with self._lock:
-            self._histories = Histories(Shape(tuple(model.get("horizons", ())), model.get("window", 0)))
+            self._histories = Histories(*map(_shape, self.models))
+
+
+def _shape(model: dict[str, Any]) -> Shape:
+    return Shape(tuple(model.get("horizons", ())), model.get("window", 0))
 
 
 class Feed:

@@ -44,15 +44,15 @@ class Snapshots:
         """Everything, as it is now."""
         watch = self._feed.watch()
         now_s, wall_ns = self._clock.monotonic_ns() / 1e9, self._clock.wall_ns()
-        model, recent, far = watch.model, watch.looks.recent, watch.looks.far
+        recent, far = watch.looks.recent, watch.looks.far
         _, answer = self._health.ready()
         state = State.of(answer)
-        scale = float(model.get("target_scale", 0.0))
         rows = watch.table.rows(watch.histories, view.sort, view.search, view.limit, now_s, wall_ns)
         chosen = view.symbol or _busiest(watch, now_s, wall_ns)
         return {
             "instance": self._instance(recent, wall_ns, answer, state),
-            "model": model or None,
+            "model": watch.models[0] if watch.models else None,
+            "models": watch.models,
             "totals": {**_totals(recent, state), "followed": len(watch.histories()), "lost": watch.lost},
             "paths": _shares(recent.increases("tickcast_forecasts_total", "path")) if recent else None,
             "latency": {**_latency(recent), "history": watch.looks.latencies},
@@ -60,7 +60,7 @@ class Snapshots:
             "end_to_end": {name: _quantiles(recent, f"tickcast_{name}_seconds") for name in END_TO_END},
             "errors": page_errors.errors(far) if far else [],
             "drift": page_errors.drift(far.after) if far else [],
-            "symbols": [row(each, scale, wall_ns) for each in rows.shown],
+            "symbols": [row(each, watch.model_of(each), wall_ns) for each in rows.shown],
             "symbols_matching": rows.matching,
             "symbol": symbol_of(watch, chosen, wall_ns) if chosen else None,
         }

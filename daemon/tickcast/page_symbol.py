@@ -16,11 +16,14 @@ WINDOWS = 1.5
 
 def symbol_of(watch: Watch, symbol: str, wall_ns: int) -> dict[str, Any]:
     """Everything about `symbol`; with empty lists where no tick of it has been seen."""
-    path, history = watch.path(symbol, _points(watch.model.get("window", 0))), watch.history(symbol)
+    history = watch.history(symbol)
+    path = None if history is None else watch.path(symbol, _points(watch.model_of(history).get("window", 0)))
     if path is None or history is None:
-        return {"symbol": symbol, "path": [], "fans": [], "rms": [], "scored": None, "attention": None, "last": None}
+        empty: dict[str, Any] = {"path": [], "fans": [], "rms": [], "scored": None, "attention": None, "last": None}
+        return {"symbol": symbol, "model": None, **empty}
     return {
         "symbol": symbol,
+        "model": history.place,
         "path": [
             [time_ns // 1_000_000, position, _known(mid)]
             for time_ns, position, mid in zip(path.event_times_ns, path.positions, path.mids, strict=True)

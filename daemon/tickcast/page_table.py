@@ -6,7 +6,7 @@ the reader's eyes, and is shared by all who look.
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tickcast.symbol_history import SymbolHistory
@@ -81,11 +81,12 @@ def moved(history: SymbolHistory, wall_ns: int) -> float | None:
     return None if change is None or not mid else change / abs(mid)
 
 
-def row(history: SymbolHistory, target_scale: float, wall_ns: int) -> dict[str, Any]:
-    """One line of the table."""
-    newest, error = history.newest, history.error
+def row(history: SymbolHistory, model: Mapping[str, Any], wall_ns: int) -> dict[str, Any]:
+    """One line of the table; `model` answers it."""
+    newest, error, target_scale = history.newest, history.error, float(model.get("target_scale", 0.0))
     return {
         "symbol": history.symbol,
+        "model": history.place,
         "mid": history.mid,
         "change": _short(history.change(wall_ns)),
         "change_share": _short(moved(history, wall_ns)),

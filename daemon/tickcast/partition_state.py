@@ -97,7 +97,7 @@ def _interval(config: Config, manifest: Manifest) -> int:
 class PartitionState:
     """One owned partition: its windows, the next offset to process, and from which offset on to publish."""
 
-    __slots__ = ("end", "partition", "position", "publish_from", "replay_from", "windows")
+    __slots__ = ("end", "has_state", "partition", "position", "publish_from", "replay_from", "windows")
 
     def __init__(self, partition: Partition, recovery: Recovery, windows: PartitionWindows) -> None:
         self.partition = partition
@@ -105,6 +105,8 @@ class PartitionState:
         self.publish_from = recovery.publish_from
         self.replay_from = recovery.replay_from
         self.position = recovery.replay_from
+        # Whether what lives beside windows may be kept as of `publish_from`.
+        self.has_state = recovery.kind not in ("fresh", "other_rules", "truncated")
         self.end = recovery.publish_from  # newest known end of the partition, for the lag
 
     @property

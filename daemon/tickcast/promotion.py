@@ -72,7 +72,7 @@ def contest(config: Config, place: int | None, controls: Mapping[str, Control]) 
     Raises ConfigurationError where there is none, BundleError where a bundle cannot be read or the two do not compare.
     """
     applied = control_topic.applied(config, controls).config
-    entry = applied.models[place := _place(applied, place)]
+    entry = applied.models[place := place_of(applied, place)]
     if entry.shadow is None:
         raise ConfigurationError(f"models.{place}: no shadow is configured: set models.shadow")
     (answering, old), (shadow, new) = manifest.read(entry.bundle), manifest.read(entry.shadow)
@@ -82,6 +82,25 @@ def contest(config: Config, place: int | None, controls: Mapping[str, Control]) 
     key = control_topic.key_of(applied, entry)
     control = controls.get(key)
     return Contest(applied, place, key, old, new, control)
+
+
+def place_of(config: Config, place: int | None) -> int:
+    """The place of the entry of `models` that is meant: `place`, or where that is None the only one with a shadow.
+
+    Raises ConfigurationError where there is none.
+    """
+    if place is not None:
+        if not 0 <= place < len(config.models):
+            raise ConfigurationError(f"models.{place}: there is no such entry")
+        return place
+    shadowed = [number for number, entry in enumerate(config.models) if entry.shadow is not None]
+    if len(shadowed) == 1:
+        return shadowed[0]
+    raise ConfigurationError(
+        "models: no entry has a shadow: set models.shadow"
+        if not shadowed
+        else f"models: several entries have a shadow: say which, --model {' or '.join(map(str, shadowed))}"
+    )
 
 
 def judge(between: Contest, reader: TopicReader, horizon: int | None) -> Judged:
@@ -126,21 +145,6 @@ def decision(
         new=between.new,
         reason=reason,
         evidence=evidence,
-    )
-
-
-def _place(config: Config, place: int | None) -> int:
-    if place is not None:
-        if not 0 <= place < len(config.models):
-            raise ConfigurationError(f"models.{place}: there is no such entry")
-        return place
-    shadowed = [number for number, entry in enumerate(config.models) if entry.shadow is not None]
-    if len(shadowed) == 1:
-        return shadowed[0]
-    raise ConfigurationError(
-        "models: no entry has a shadow: set models.shadow"
-        if not shadowed
-        else f"models: several entries have a shadow: say which, --model {' or '.join(map(str, shadowed))}"
     )
 
 

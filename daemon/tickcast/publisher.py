@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tickcast import records as wire
+from tickcast.attention import Weights
 from tickcast.bundle import Bundle
 from tickcast.clients import Record
 from tickcast.clock import Clock
-from tickcast.commits import Send
 from tickcast.config import Config
-from tickcast.deliveries import Batch
+from tickcast.deliveries import Batch, Send
 from tickcast.errors import BadRecord, NonFiniteForecast
 from tickcast.inference import Answers
 from tickcast.instruments import Instruments
@@ -105,15 +105,18 @@ class Publisher:
         few requests of the producer if they come within a moment.
         """
         remarks = work.remarks
-        bands = self._bands_of(work, answers)
-        for index, forecast, band in zip(answers.indices, answers.forecasts.tolist(), bands, strict=True):
+        bands, attention = self._bands_of(work, answers), answers.attention or [None] * len(answers.indices)
+        values = answers.forecasts.tolist()
+        for index, forecast, band, weights in zip(answers.indices, values, bands, attention, strict=True):
             row, record = work.rows[index], work.records[index]
             if not isfinite(sum(forecast)):  # of float32 values: the sum of finite ones is finite
                 self.bury(record, NonFiniteForecast("the model's answer is not finite"), batch)
                 continue
             now_ns = self._clock.wall_ns()
             remark = NO_REMARK if remarks is None else remarks.take(index)
-            value = self._encode(record, row.tick, forecast, answers.path, received.wall_ns, now_ns, remark, band)
+            value = self._encode(
+                record, row.tick, forecast, answers.path, received.wall_ns, now_ns, remark, band, weights
+            )
             self._encoded.append(_Encoded(index, value, answers.path, now_ns))
         self._instruments.stages.mark("encode")
         if answers.path == "finish":
@@ -179,6 +182,7 @@ class Publisher:
         sent_ns: int,
         remark: Remark,
         bands: wire.Bands | None,
+        attention: Weights,
     ) -> bytes:
         skipped_before, flags = remark
         forecast = wire.Forecast(  # by position: names would cost as much as the encoding
@@ -200,6 +204,7 @@ class Publisher:
             path,
             flags,
             bands,
+            attention,
         )
         return self._encode_forecast(forecast)
 

@@ -17,6 +17,7 @@ from tickcast.clock import Clock
 from tickcast.errors import BrokerError, OffsetOutOfRangeError, RegistryError
 from tickcast.instruments import Instruments
 from tickcast.partition_state import PartitionState
+from tickcast.state_restores import StateRestores
 
 # What a slice may take while ticks of other partitions come, and while none can.
 SLICE_S = 300e-6
@@ -45,11 +46,17 @@ class Rebuilds:
     """The partitions under rebuild. `turn` is called once a turn of the loop."""
 
     def __init__(
-        self, client: Client, open_reader: Callable[[], Reader], instruments: Instruments, clock: Clock
+        self,
+        client: Client,
+        open_reader: Callable[[], Reader],
+        restores: StateRestores,
+        instruments: Instruments,
+        clock: Clock,
     ) -> None:
-        """`open_reader` is called when a rebuild begins and none is under way."""
+        """`open_reader` is called when a rebuild begins and none is under way; `restores` what lives beside windows."""
         self._client = client
         self._open_reader = open_reader
+        self._restores = restores
         self._instruments = instruments
         self._clock = clock
         self._log = log.get("rebuilds")
@@ -78,6 +85,13 @@ class Rebuilds:
         """Whether all have to be taken up anew: one does not hold any more what was being read back."""
         return self._cut_short and not self.is_waiting
 
+    def wants(self, state: PartitionState) -> bool:
+        """Whether `state`, just placed, has to be added. If not, it is served from now on."""
+        if state.rebuilding or self._restores.wants(state):
+            return True
+        self._restores.take_up(state)
+        return False
+
     def add(self, state: PartitionState) -> None:
         """Begin with a partition just placed, or placed anew: paused, and its consumer where it is to be answered."""
         if self._reader is None:
@@ -87,8 +101,10 @@ class Rebuilds:
 
     def discard(self, partitions: Collection[Partition]) -> None:
         """`partitions` are not ours any more."""
+        self._restores.discard(partitions)
         for partition in partitions:
-            if self._under_way.pop(partition, None) is not None:
+            rebuild = self._under_way.pop(partition, None)
+            if rebuild is not None and (rebuild.answers_until or not rebuild.stands):
                 self._reading.drop(partition)
         self._close_if_done()
 
@@ -137,17 +153,20 @@ class Rebuilds:
 
     def _read(self, is_alone: bool, refill: Refill, catch_up: CatchUp | None) -> bool:
         """A slice of what is there, or a short wait for it; whether there was anything."""
-        if not self._under_way:
-            return False
+        is_reading = any(one.answers_until or not one.stands for one in self._under_way.values())
+        wait_s = WAIT_ALONE_S if is_alone else WAIT_S
+        restored = self._restores.turn(0.0 if is_reading else wait_s, is_alone)
+        if not is_reading:
+            return restored
         began_ns = self._clock.monotonic_ns()
         records = self._reading.poll(0.0, self._slice(SLICE_ALONE_S if is_alone else SLICE_S))
         if records:
             self._take(records, refill, catch_up)
             self._learn(len(records), self._clock.monotonic_ns() - began_ns)
             return True
-        records = self._reading.poll(WAIT_ALONE_S if is_alone else WAIT_S, SLICE_RECORDS[0])
+        records = self._reading.poll(0.0 if restored else wait_s, SLICE_RECORDS[0])
         self._take(records, refill, catch_up)
-        return bool(records)
+        return restored or bool(records)
 
     def _take(self, records: Sequence[Record], refill: Refill, catch_up: CatchUp | None) -> None:
         """Hand on what each partition is read for; the last poll of a partition reaches beyond that."""
@@ -157,7 +176,7 @@ class Rebuilds:
         answered: list[Record] = []
         for partition, found in by_partition.items():
             rebuild = self._under_way.get(partition)
-            if rebuild is None:
+            if rebuild is None or (rebuild.stands and not rebuild.answers_until):
                 continue
             end = rebuild.answers_until or rebuild.state.publish_from
             if found[-1].offset >= end:
@@ -181,10 +200,10 @@ class Rebuilds:
                 if state.position == rebuild.answers_until:
                     complete.append(partition)
                 continue
-            state.position = min(self._reading.reached(partition), state.publish_from)
-            if state.rebuilding:
+            if not rebuild.stands and not self._stands(rebuild):
                 continue
-            self._say_rebuilt(rebuild)
+            if not self._restores.is_done(state):
+                continue
             if catches_up and state.end > state.position:
                 rebuild.answers_until = state.end
                 self._reading.assign(partition, state.position)  # some of it was read, and left
@@ -192,11 +211,24 @@ class Rebuilds:
                 complete.append(partition)
         self._hand_over(complete)
 
+    def _stands(self, rebuild: "_Rebuild") -> bool:
+        """Whether the windows do now: nothing more is read for them."""
+        state = rebuild.state
+        state.position = min(self._reading.reached(state.partition), state.publish_from)
+        if state.rebuilding:
+            return False
+        rebuild.stands = True
+        self._reading.drop(state.partition)
+        self._say_rebuilt(rebuild)
+        return True
+
     def _hand_over(self, partitions: Collection[Partition]) -> None:
         """The group's consumer reads them from here on."""
         for partition in partitions:
-            state = self._under_way.pop(partition).state
-            self._reading.drop(partition)
+            rebuild = self._under_way.pop(partition)
+            state = rebuild.state
+            if rebuild.answers_until:
+                self._reading.drop(partition)
             if state.position > state.publish_from:
                 self._client.seek(partition, state.position)
         self._client.resume(partitions)
@@ -229,10 +261,11 @@ class Rebuilds:
 class _Rebuild:
     """One partition's, since when, and how many records it has taken."""
 
-    __slots__ = ("answers_until", "began_ns", "records", "state")
+    __slots__ = ("answers_until", "began_ns", "records", "stands", "state")
 
     def __init__(self, state: PartitionState, began_ns: int) -> None:
         self.state = state
         self.began_ns = began_ns
         self.records = 0
+        self.stands = False  # the windows; what lives beside them is put back next
         self.answers_until = 0  # where the windows stand: the end of what is answered before the consumer takes over

@@ -15,7 +15,7 @@ from tickcast.drift import Drift
 from tickcast.inference import Answers
 from tickcast.publisher import Received, Work
 from tickcast.scores import Scores
-from tickcast.tape import PATH_NUMBERS, Tape, Ticks
+from tickcast.tape import PATH_NUMBERS, Ticks, Track
 from tickcast.windows import Row, Values
 
 # Worked off when so many rows have come, or the first of them is so old: the page is a moment behind.
@@ -39,7 +39,7 @@ class Recorder:
     """
 
     def __init__(
-        self, scores: Scores, drift: Drift, tape: Tape | None, reference_mid: ReferenceMid, horizons: int, clock: Clock
+        self, scores: Scores, drift: Drift, tape: Track | None, reference_mid: ReferenceMid, horizons: int, clock: Clock
     ) -> None:
         """For one bundle, with so many horizons; without a tape nobody looks at them."""
         self.scores = scores

@@ -85,6 +85,7 @@ class Forecast(msgspec.Struct, frozen=True, omit_defaults=True):
     path: AnswerPath
     flags: tuple[str, ...]
     bands: Bands | None = None
+    attention: list[float] | None = None  # of each row of the window, oldest first; sum 1
 
 
 encode = msgspec.json.Encoder().encode

@@ -51,6 +51,7 @@ FORECAST_FIELDS: Mapping[str, str] = {
     "flags": "`stale`: older than `lag.max_age_ms`; `resumed`: `skipped_before` is not known from before here",
     "bands": "`level` and `half_widths`: the share `level` of what happens is expected no farther from each value; "
     "not there where the bundle has none",
+    "attention": "how much each row of the window weighed, oldest first, sum 1; only of symbols in `output.attention`",
 }
 
 

@@ -58,6 +58,10 @@ class RowPool:
         self._rows[places] = features  # where a ring is written over several times, numpy keeps the last
         return windows
 
+    def ending_with(self, rows: Sequence[Row]) -> Rows:
+        """The windows [rows, window, features] that end with `rows`, each the newest that was pushed of its window."""
+        return self._gather(*self._places(rows))
+
     def newest(self, windows: Sequence[SymbolWindow], count: int) -> Rows:
         """The newest `count` rows of each window: [windows, count, features], oldest first."""
         slots = np.array([window.slot for window in windows], np.intp)
@@ -68,10 +72,15 @@ class RowPool:
         indices = self._order[positions % self._window, skip:] + (slots * self._window)[:, None]
         return self._rows.take(indices, axis=0)
 
+    def seat(self, window: SymbolWindow) -> None:
+        """Give `window` a slot, if it has none yet."""
+        if window.slot < 0:
+            self._seat(window)
+
     def _places(self, rows: Sequence[Row]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Slot and position of each row."""
         for row in rows:
-            if row.window.slot < 0:
+            if row.window.slot < 0:  # here too: a call for each row would cost more than all else
                 self._seat(row.window)
         return np.array([row.window.slot for row in rows], np.intp), np.array([row.position for row in rows], np.intp)
 

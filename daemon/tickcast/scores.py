@@ -57,13 +57,18 @@ class Scores:
         self.last = np.empty(0, np.int64)  # and of its newest
         self.seated = np.empty(0, np.int64)  # of whom the slot was: see `RowPool.seated`
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether forecasts wait for anything."""
+        return bool(self._columns)
+
     def add(self, slots: Slots, positions: Positions, mids: Mids, forecasts: Made) -> None:
         """Take in rows that filled their windows, a symbol's in order.
 
         `mids` [n] and `forecasts` [n, horizons] of the bundle are NaN where there is none.
         """
         kept = np.flatnonzero(slots < self.symbols_max)
-        if not len(kept) or not self._columns:
+        if not len(kept) or not self.is_kept:
             return
         self.make_room(int(slots[kept].max()) + 1)
         order = kept[np.argsort(slots[kept], kind="stable")]  # each symbol's rows beside each other

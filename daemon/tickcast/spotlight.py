@@ -4,12 +4,12 @@ Beside the way of a tick: one run of the window graph a second, only while someb
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from tickcast.answering import Answering
 from tickcast.clock import Clock
-from tickcast.model import Model
+from tickcast.model import Model, Models
 from tickcast.partition_state import PartitionState
-from tickcast.row_pool import RowPool
 from tickcast.tape import Tape
 from tickcast.windows import SymbolWindow
 from tickcast.wish import Wish
@@ -30,24 +30,33 @@ class Spotlight:
         self._clock = clock
         self._due_ns = 0
 
-    def turn(self, model: Model, rows: RowPool, states: Iterable[PartitionState]) -> None:
-        """If it is time and somebody looks: say what the symbol's window leans on, or why that is not known."""
+    def turn(self, models: Models, answerings: Sequence[Answering], states: Iterable[PartitionState]) -> None:
+        """If it is time and somebody looks: say what the symbol's window leans on, or why that is not known.
+
+        `answerings` are those of `models`, in their order.
+        """
         now_ns = self._clock.monotonic_ns()
         if now_ns < self._due_ns:
             return
         self._due_ns = now_ns + INTERVAL_NS
         if symbol := self._wish.asked(now_ns):
-            self._tape.set_attention({"symbol": symbol, **_told(symbol, model, rows, states)})
+            self._tape.set_attention({"symbol": symbol, **_told(symbol, models, answerings, states)})
 
 
-def _told(symbol: str, model: Model, rows: RowPool, states: Iterable[PartitionState]) -> dict[str, object]:
+def _told(
+    symbol: str, models: Models, answerings: Sequence[Answering], states: Iterable[PartitionState]
+) -> dict[str, object]:
+    place = models.route(symbol)
+    if place < 0:
+        return {"reason": "no model answers it"}
+    model = models.each[place]
     length = model.manifest.rules.window
     if reason := _hindrance(model, length):
         return {"reason": reason}
-    window = _window(symbol, states)
+    window = _window(symbol, place, states)
     if window is None:
         return {"reason": "its window is not full"}
-    [weights] = model.engine.attention(rows.newest([window], length)).tolist()
+    [weights] = model.engine.attention(answerings[place].rows.newest([window], length)).tolist()
     if not all(map(math.isfinite, weights)):
         return {"reason": "its weights are not finite"}
     return {
@@ -69,11 +78,10 @@ def _hindrance(model: Model, length: int) -> str:
     return f"it would hold up ticks for {run_s:.2g} s" if run_s > RUN_S_MAX else ""
 
 
-def _window(symbol: str, states: Iterable[PartitionState]) -> SymbolWindow | None:
+def _window(symbol: str, place: int, states: Iterable[PartitionState]) -> SymbolWindow | None:
     """The symbol's window, where it is full and all of it stands: not while it is read back."""
     for state in states:
-        # The first bundle's, whose ticks are on the tape.
-        window = None if state.rebuilding else state.windows.by_model[0].full(symbol)
+        window = None if state.rebuilding else state.windows.by_model[place].full(symbol)
         if window is not None:
             return window
     return None

@@ -30,7 +30,7 @@ MISSED_MAX = 1e100
 
 
 class Shape(NamedTuple):
-    """Of all entries of one tape."""
+    """Of all entries of one model."""
 
     horizons: tuple[int, ...] = ()
     window: int = 0
@@ -73,13 +73,16 @@ class SymbolHistory:
         "is_watched",
         "mid",
         "newest",
+        "place",
         "symbol",
     )
 
     newest: Entry
 
-    def __init__(self, symbol: str, shape: Shape) -> None:
+    def __init__(self, symbol: str, shape: Shape, place: int = 0) -> None:
+        """`place`: of the model that answers it, see `Entry`."""
         self.symbol = symbol
+        self.place = place
         self.folded = symbol.casefold()  # to be searched
         self.is_watched = False
         self.mid: float | None = None  # the newest known
@@ -187,10 +190,13 @@ class SymbolHistory:
 class Histories:
     """All symbols of one tape. Not thread-safe."""
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
+    def __init__(self, *shapes: Shape) -> None:
+        """`shapes` are of the tape's models."""
+        self._shapes = shapes
+        self._widest = max((len(shape.horizons) for shape in shapes), default=0)
         self._by_symbol: OrderedDict[str, SymbolHistory] = OrderedDict()  # who ticked last is last
-        self._keep_min = max(shape.horizons, default=0) + 2  # for the longest horizon to be scored
+        longest = max((horizon for shape in shapes for horizon in shape.horizons), default=0)
+        self._keep_min = longest + 2  # for the longest horizon to be scored
         self._symbols_max = max(1, min(SYMBOLS_MAX, SCORED_POINTS_MAX // self._keep_min))
 
     def __len__(self) -> int:
@@ -201,9 +207,13 @@ class Histories:
         by_symbol = self._by_symbol
         keep = self._keep()
         for entry in entries:
+            width = len(self._shapes[entry.place].horizons)
+            if width < self._widest:
+                entry = entry._replace(forecast=entry.forecast[:width])
             history = by_symbol.get(entry.symbol)
             if history is None:
-                history = by_symbol[entry.symbol] = SymbolHistory(entry.symbol, self.shape)
+                made = SymbolHistory(entry.symbol, self._shapes[entry.place], entry.place)
+                history = by_symbol[entry.symbol] = made
                 if len(by_symbol) > self._symbols_max:
                     by_symbol.popitem(last=False)
                 keep = self._keep()

@@ -7,7 +7,7 @@ Layout and reader: `tape_reader.py`. As the board, the memory has no name and go
 import json
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -33,6 +33,19 @@ class Ticks(NamedTuple):
     forecasts: NDArray[np.float32]  # [n, horizons]
 
 
+class Track:
+    """One bundle's part of a tape."""
+
+    def __init__(self, tape: "Tape", place: int) -> None:
+        """`place`: of its bundle among those that the tape was begun with."""
+        self._tape = tape
+        self._place = place
+
+    def append(self, ticks: Ticks) -> None:
+        """See `Tape`."""
+        self._tape.append(ticks, self._place)
+
+
 class Tape:
     """The writer's side. One thread writes. `fd` is what the reading process inherits."""
 
@@ -55,8 +68,11 @@ class Tape:
         """A new tape without a model."""
         return cls(memfd.create("tickcast-tape", layout.TAPE_BYTES))
 
-    def begin(self, horizons: int, model: Mapping[str, Any]) -> None:
-        """From now on entries have so many horizons and are of `model`; what is there is dropped."""
+    def begin(self, horizons: int, model: Mapping[str, Any], others: Sequence[Mapping[str, Any]] = ()) -> None:
+        """From now on entries have at most so many horizons and are of `model`, or of `others` that answer beside it.
+
+        What is there is dropped.
+        """
         words = self._words
         words[layout.WORD_WRITTEN] = words[layout.WORD_BEGUN] = 0
         words[layout.WORD_HORIZONS] = horizons
@@ -73,23 +89,28 @@ class Tape:
         )
         self._capacity = len(self._memory) // self._entry.itemsize
         self._ring = np.frombuffer(self._memory, self._entry, self._capacity)
-        self._model.write(json.dumps(model).encode())
+        self._model.write(json.dumps({**model, "others": [*others]} if others else model).encode())
         self._attention.write(b"")
         words[layout.WORD_TAPE] += 1
 
-    def append(self, ticks: Ticks) -> None:
-        """Write `ticks`, over the oldest entries; those of symbols for whose names there is no room are left out."""
+    def append(self, ticks: Ticks, place: int = 0) -> None:
+        """Write `ticks`, over the oldest entries; those of symbols for whose names there is no room are left out.
+
+        `place`: 0 of the model, from 1 on of the others.
+        """
         symbols = np.array([self._number(symbol) for symbol in ticks.symbols], np.int64)
         named = symbols >= 0
         count = int(np.count_nonzero(named))
         entries = np.empty(count, self._entry)
         entries["symbol"] = symbols[named]
-        entries["path"] = ticks.paths[named]
+        entries["path"] = ticks.paths[named] | place << layout.PLACE_SHIFT
         entries["position"] = ticks.positions[named]
         entries["event_time_ns"] = ticks.event_times_ns[named]
         entries["received_ns"] = ticks.received_ns[named]
         entries["mid"] = ticks.mids[named]
-        entries["forecast"] = ticks.forecasts[named]
+        given = ticks.forecasts.shape[1]
+        entries["forecast"][:, :given] = ticks.forecasts[named]
+        entries["forecast"][:, given:] = np.nan
         words = self._words
         begin = words[layout.WORD_WRITTEN]
         words[layout.WORD_BEGUN] = begin + count

@@ -39,10 +39,16 @@ WORD_MAGIC, WORD_MODEL, WORD_ATTENTION, WORD_NAMES, WORD_TAPE, WORD_HORIZONS, WO
 
 HEAD = struct.Struct("<IIqqqd")
 PATHS = ("none", "finish", "window", "carried")
+# Above the path's number stands which of the tape's models an entry is of.
+PLACE_SHIFT = 8
+PATH_MASK = (1 << PLACE_SHIFT) - 1
 
 
 class Entry(NamedTuple):
-    """One tick that filled its symbol's window. `forecast` is empty where it got none."""
+    """One tick that filled its symbol's window. `forecast` is empty where it got none.
+
+    It is as long as the longest of the tape's: NaN stands where this entry's model has no more horizons.
+    """
 
     symbol: str
     path: str
@@ -51,6 +57,7 @@ class Entry(NamedTuple):
     received_ns: int  # wall clock
     mid: float | None
     forecast: tuple[float, ...]
+    place: int = 0  # of its model: 0 the first, from 1 on one of the others
 
 
 class Place(NamedTuple):
@@ -90,7 +97,7 @@ class TapeReader:
         self._names_bytes = 0
 
     def model(self) -> dict[str, Any]:
-        """What answers, as `Tape.begin` was told; empty before the first model."""
+        """What answers, as `Tape.begin` was told, and as `others` what answers beside it; empty before the first."""
         blob = self._model.read()
         return dict(json.loads(blob)) if blob else {}
 
@@ -129,8 +136,9 @@ class TapeReader:
         entries = []
         for symbol, path, position, event_ns, received_ns, mid, *forecast in heads.iter_unpack(copied):
             known = None if math.isnan(mid) else mid
-            values = tuple(forecast) if path else ()
-            entries.append(Entry(names[symbol], PATHS[path], position, event_ns, received_ns, known, values))
+            values, place = tuple(forecast) if path & PATH_MASK else (), path >> PLACE_SHIFT
+            by = PATHS[path & PATH_MASK]
+            entries.append(Entry(names[symbol], by, position, event_ns, received_ns, known, values, place))
         return entries
 
     def _read_names(self) -> None:

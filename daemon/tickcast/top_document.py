@@ -127,6 +127,7 @@ class Chosen(msgspec.Struct):
     """The symbol that was asked for."""
 
     symbol: str
+    model: int | None = None  # which of `models` answers it
     path: list[tuple[float | None, int, float | None]] = []  # (event_ms, position, mid), oldest first
     fans: list[Fan] = []
     attention: Attention | None = None
@@ -136,7 +137,8 @@ class Document(msgspec.Struct):
     """All of it, as of one moment."""
 
     instance: Instance
-    model: Model | None = None
+    model: Model | None = None  # the first that answers, and
+    models: list[Model] = []  # all of them
     totals: Totals = msgspec.field(default_factory=Totals)
     paths: Paths | None = None
     latency: Latency = msgspec.field(default_factory=Latency)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tickcast import top_words as words
 from tickcast.top_chart import Canvas, strip
-from tickcast.top_document import Attention, Chosen, Document, Fan
+from tickcast.top_document import Attention, Chosen, Document, Fan, Model
 
 # Of the path so many times as much as lies ahead: the fan is a sixth of the picture, or more.
 PATH_TO_FAN = 5
@@ -47,10 +47,11 @@ def drawn(document: Document, symbol: str, width: int, height: int) -> list[Text
     if not symbol or chosen is None or chosen.symbol != symbol:
         said = "choose a symbol with the arrow keys" if not symbol else "waiting for what there is of it"
         return [title, Text(said[:width], style=DIM)] if symbol else [Text(said[:width], style=DIM)]
-    horizons = document.model.horizons if document.model else []
+    model = _model(document, chosen)
+    horizons = model.horizons if model else []
     fan = _fan(chosen.fans, horizons)
     path = _run(chosen, PATH_TO_FAN * max(horizons, default=10))
-    _add_forecast(title, fan, document, width)
+    _add_forecast(title, fan, (model.unit if model else None) or "", width)
     rows = min(max(height - 2, ROWS_MIN), ROWS_MAX)
     picture = _picture(path, fan, width, rows) if path else [Text("no mid is known of it yet", style=DIM)]
     return [title, *picture, _attention(chosen.attention, width)]
@@ -102,12 +103,18 @@ def _draw(canvas: Canvas, frame: _Frame, places: Sequence[_Place], style: str) -
         canvas.line(start, end, style)
 
 
-def _add_forecast(title: Text, fan: Sequence[_Place], document: Document, width: int) -> None:
+def _model(document: Document, chosen: Chosen) -> Model | None:
+    """What answers the symbol; of an instance that tells of one model only, that one."""
+    place = chosen.model or 0
+    return document.models[place] if 0 <= place < len(document.models) else document.model
+
+
+def _add_forecast(title: Text, fan: Sequence[_Place], unit: str, width: int) -> None:
     """`61837.6  next 10 ticks +1.5 USD`, as far as there is room."""
     if not fan:
         return
     change, ahead = fan[-1].mid - fan[0].mid, fan[-1].position - fan[0].position
-    unit = words.plain(document.model.unit, 12) if document.model else ""
+    unit = words.plain(unit, 12)
     for said, style in (
         (f"  {words.price(fan[0].mid)}", ""),
         (f"  in {ahead} ticks {words.signed(change)} {unit}".rstrip(), UP if change >= 0 else DOWN),

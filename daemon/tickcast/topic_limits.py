@@ -13,22 +13,24 @@ from tickcast.errors import ConfigurationError
 BATCH_BYTES_DEFAULT = 1_048_588
 
 
-def applied(config: KafkaConfig) -> KafkaConfig:
-    """`config` with a `batch_bytes_max` that its output and dead-letter topics take.
+def applied(config: KafkaConfig, state_topic: str | None = None) -> KafkaConfig:
+    """`config` with a `batch_bytes_max` that its output and dead-letter topics take, and that of its live state.
 
     Where we are not told what one takes, that is taken for the default, and the log says so. Raises ConfigurationError
     where one takes too little for a dead letter, RefusedError where the cluster does not let us in, BrokerError without
     an answer.
     """
     kafka_greeting.greet(config)
-    told = Cluster(config.bootstrap_servers, config.security).batch_bytes_max(
-        (config.output_topic, config.dead_letter_topic)
-    )
+    topics = [config.output_topic, config.dead_letter_topic, *([state_topic] if state_topic else ())]
+    told = Cluster(config.bootstrap_servers, config.security).batch_bytes_max(topics)
     if unknown := sorted(topic for topic, taken in told.items() if taken is None):
         log.get("topic_limits").warning("not told how long records may be", topics=unknown, taken=BATCH_BYTES_DEFAULT)
     limits = {topic: BATCH_BYTES_DEFAULT if taken is None else taken for topic, taken in told.items()}
     needed = records.topic_bytes_min()
-    if small := [f"{topic} takes {taken} bytes" for topic, taken in limits.items() if taken < needed]:
+    small = [
+        f"{topic} takes {taken} bytes" for topic, taken in limits.items() if taken < needed and topic != state_topic
+    ]
+    if small:
         raise ConfigurationError(
             f"kafka: {', '.join(small)} at most (max.message.bytes), and one record may need {needed}"
         )

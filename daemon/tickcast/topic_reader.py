@@ -85,6 +85,7 @@ class TopicReader:
         silent_s = 0.0
         while left:
             with answering("reading"):
+                _unblock(self._consumer)
                 polled = self._consumer.poll(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
             silent_s = 0.0 if polled else silent_s + POLL_MS / 1_000
             for source, records in polled.items():
@@ -114,6 +115,16 @@ def _consumer(config: KafkaConfig, more: Mapping[str, Any]) -> Any:
         consumer = opened(KafkaConsumer, {**settings, **more})
     read_leniently(consumer)
     return consumer
+
+
+def _unblock(consumer: Any) -> None:
+    """Let go of what is left of a partition whose range has ended.
+
+    kafka-python puts a paused partition's records aside, and takes them up again only where this is None. It leaves the
+    finished records of another partition in it, and the first one stalls, also in the next read.
+    """
+    if not consumer._fetcher._next_partition_records:
+        consumer._fetcher._next_partition_records = None
 
 
 def _by_topic(

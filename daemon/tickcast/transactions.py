@@ -11,12 +11,13 @@ from typing import NamedTuple
 from tickcast import log, records
 from tickcast.clients import Client, Committed, Headers, OnDelivery, Partition
 from tickcast.clock import Clock
-from tickcast.commits import ANSWER_TIMEOUT_S
+from tickcast.commits import ANSWER_TIMEOUT_S, SLICE_NS
 from tickcast.config import Config
 from tickcast.deliveries import Deliveries
 from tickcast.errors import BrokerError, TransactionAbortedError
 from tickcast.instruments import Instruments
 from tickcast.offers import Offers
+from tickcast.state_keeper import StateKeeper
 
 # Between two attempts to end a transaction while partitions wait to be given back.
 RETRY_PAUSE_S = 0.1
@@ -31,6 +32,7 @@ class Outgoing(NamedTuple):
     value: bytes | None
     key: bytes | None
     headers: Headers
+    partition: int | None = None
 
     @property
     def source(self) -> Partition:
@@ -47,6 +49,7 @@ class ExactlyOnce:
         client: Client,
         offers: Offers,
         deliveries: Deliveries,
+        keeper: StateKeeper,
         instruments: Instruments,
         clock: Clock,
         alive: Callable[[], None],
@@ -59,6 +62,7 @@ class ExactlyOnce:
         self._client = client
         self._offers = offers
         self._deliveries = deliveries
+        self._keeper = keeper
         self._instruments = instruments
         self._clock = clock
         self._alive = alive
@@ -67,6 +71,7 @@ class ExactlyOnce:
         self._sent_bytes = 0  # of their values
         self._open = False
         self._aborting = False
+        self._closing: dict[Partition, Committed] | None = None  # the offsets that live state is handed over for
         self._ending: dict[Partition, Committed] | None = None  # the offsets to end it with, once that has begun
         self._undecided = False  # asked to commit, and no answer: it may be committed already
         self._claims: dict[Partition, Committed] = {}  # to be committed before anything is answered
@@ -77,25 +82,25 @@ class ExactlyOnce:
     @property
     def busy(self) -> bool:
         """See `Commits`: a transaction that is being ended takes no more records."""
-        return self._aborting or self._ending is not None or bool(self._claims)
+        return self._aborting or self._closing is not None or self._ending is not None or bool(self._claims)
+
+    in_a_hurry = False
 
     def send(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers, on_delivery: OnDelivery
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        on_delivery: OnDelivery,
+        partition: int | None = None,
     ) -> None:
         """See `Commits`. The record's headers name its source."""
-        outgoing = Outgoing(topic, value, key, headers)
-        if self._ending is not None:  # in hand when a rebalance came upon a transaction that could not be ended
-            self._later.append(outgoing)
+        # In hand when a rebalance came upon a transaction that could not be ended.
+        if self._closing is not None or self._ending is not None:
+            self._later.append(Outgoing(topic, value, key, headers, partition))
             return
-        self._sent.append(outgoing)
-        self._sent_bytes += len(value or b"")
-        if self._aborting:
-            return  # it goes with the others, in the next transaction
-        try:
-            self._begin()
-            self._client.send(topic, value, key, headers, on_delivery)
-        except TransactionAbortedError as error:
-            self._abort_for(error)
+        self._add(topic, value, key, headers, on_delivery, partition)
 
     def advance(self) -> None:
         """See `Commits`."""
@@ -124,7 +129,7 @@ class ExactlyOnce:
         offsets = {**self._offers.moved(), **self._offers.released(leaving)}
         give_up_ns = self._clock.monotonic_ns() + self._drain_timeout_ns
         while True:
-            begun_before = self._ending is not None
+            begun_before = self._ending is not None or self._closing is not None
             self._end(offsets)
             if not self.busy and not begun_before:
                 return
@@ -150,6 +155,26 @@ class ExactlyOnce:
 
     # -- private
 
+    def _add(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        on_delivery: OnDelivery,
+        partition: int | None = None,
+    ) -> None:
+        """Make a record part of the open transaction."""
+        self._sent.append(Outgoing(topic, value, key, headers, partition))
+        self._sent_bytes += len(value or b"")
+        if self._aborting:
+            return  # it goes with the others, in the next transaction
+        try:
+            self._begin()
+            self._client.send(topic, value, key, headers, on_delivery, partition)
+        except TransactionAbortedError as error:
+            self._abort_for(error)
+
     def _begin(self) -> None:
         if not self._open:
             self._client.begin_transaction()
@@ -160,10 +185,9 @@ class ExactlyOnce:
 
         Whatever may heal leaves us busy: the next step goes on from there.
         """
-        if self._ending is None:
-            self._ending = {**offsets, **self._claims}
-            self._claims = {}
         try:
+            if self._ending is None and not self._closed(offsets):
+                return
             if self._aborting:
                 self._start_over()
             if not self._aborting:
@@ -175,6 +199,26 @@ class ExactlyOnce:
                 raise
             self._instruments.commit_failures.add()
             self._log.warning("the transaction has not ended yet", error=str(error), aborting=self._aborting)
+
+    def _closed(self, offsets: Mapping[Partition, Committed]) -> bool:
+        """Hand over live state as of `offsets`, the last of the transaction; whether that is done, and it may end."""
+        if self._closing is None:
+            self._closing = dict(offsets)
+            self._keeper.begin(offsets)
+        while not self._keeper.handed_over:
+            if not self._aborting:  # else nothing is sent, and what failed before is known
+                load = self._deliveries.load(self._records_max, self._bytes_max)
+                if load >= 1 and not self._client.flush(ANSWER_TIMEOUT_S):
+                    return False
+                self._collect()
+            try:
+                self._keeper.send(self._add, SLICE_NS)
+            except BrokerError:
+                self._aborting = True  # a part of it must not be committed
+                raise
+        self._ending, self._closing = {**self._closing, **self._claims}, None
+        self._claims = {}
+        return True
 
     def _commit(self) -> None:
         """Raises TransactionAbortedError or BrokerError where the transaction is still open afterwards."""
@@ -191,6 +235,7 @@ class ExactlyOnce:
             self._instruments.transactions["committed"].add()
             self._instruments.commits.add()
             self._offers.note(self._offers.only_owned(offsets))
+        self._keeper.confirm()
         self._open, self._undecided, self._ending = False, False, None
         self._void = set()
         self._sent, self._later = self._later, []
@@ -209,7 +254,7 @@ class ExactlyOnce:
         try:
             for each in self._sent:
                 self._begin()
-                self._client.send(*each, batch.on_delivery)
+                self._client.send(each.topic, each.value, each.key, each.headers, batch.on_delivery, each.partition)
         except BrokerError:
             self._aborting = True  # a part of it must not be committed
             raise
@@ -224,6 +269,8 @@ class ExactlyOnce:
         """Neither offsets nor answers of `gone` may be committed; those that were sent already need an abort."""
         if self._ending is not None:
             self._ending = _without(self._ending, gone)
+        if self._closing is not None:
+            self._closing = _without(self._closing, gone)
         kept = [each for each in self._sent if each.source not in gone]
         if len(kept) < len(self._sent):
             self._sent, self._aborting = kept, True

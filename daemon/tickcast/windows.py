@@ -10,7 +10,7 @@ No clock and no per-process counter decides anything: what a tick becomes is a f
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, get_args
 from weakref import ref
 
@@ -107,6 +107,11 @@ class SymbolWindow:
         if self.release is not None:
             self.release(self.slot)
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether there were ever any: decided by this process, or before it, which has left it a slot."""
+        return self.sequence > 0 or self.slot >= 0
+
     def forget(self, oldest: int) -> None:
         """Drop the rows and the sampled tick that rest on offsets below `oldest`."""
         window = len(self.needs)
@@ -142,6 +147,8 @@ class Windows:
         self._neighbours: Sequence[ref[Windows]] = ()
         # The symbols met, for whoever sets a list and takes them out of it again; see `symbol_homes.py`.
         self.newcomers: list[str] | None = None
+        # The symbols forgotten whose windows had rows, in the same way; see `state_keeper.py`.
+        self.dropped: set[str] | None = None
         self._replay_records_max = replay_records_max
         self._max_symbols = max_symbols
         self._length = rules.window
@@ -195,6 +202,14 @@ class Windows:
         """The symbol's window, if it is full."""
         window = self._symbols.get(symbol)
         return window if window is not None and window.count == self._length else None
+
+    def window(self, symbol: str) -> SymbolWindow | None:
+        """The symbol's window, full or not."""
+        return self._symbols.get(symbol)
+
+    def with_rows(self) -> Iterator[SymbolWindow]:
+        """The windows that have, or had, rows."""
+        return (window for window in self._symbols.values() if window.has_rows)
 
     def replay_from(self, position: int) -> int:
         """An offset from which a rebuild up to `position` (exclusive) gives these very windows.
@@ -279,6 +294,8 @@ class Windows:
         """`window` is no symbol's any more."""
         self._oldest_needed[window.place] = NO_OFFSET
         self._free_places.append(window.place)
+        if self.dropped is not None and window.has_rows:
+            self.dropped.add(window.previous.symbol)
 
     def _grow(self) -> None:
         size = len(self._oldest_needed)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from tickcast import kafka_jars, tick_files
+from tickcast import kafka_jars, state_topic, tick_files
 from tickcast.audit import Account
 from tickcast.broker import Broker
 from tickcast.bundle import Bundle
@@ -20,7 +20,7 @@ from tickcast.topic_reader import TopicReader
 
 from tickcast_export import demo_attention, demo_daemon, demo_facts, demo_model, demo_results, demo_ticks, report
 from tickcast_export.demo_results import Results
-from tickcast_export.demo_settings import DEAD_LETTERS, INPUT, INPUT_PARTITIONS, OUTPUT, Settings, Story
+from tickcast_export.demo_settings import DEAD_LETTERS, INPUT, INPUT_PARTITIONS, OUTPUT, STATE, Settings, Story
 from tickcast_export.demo_ticks import Material
 from tickcast_export.figures import duration, percent
 from tickcast_export.report import Reported, Summary
@@ -101,6 +101,7 @@ def _broker(story: Story) -> Iterator[Broker]:
         broker.create_topic(INPUT, INPUT_PARTITIONS)
         broker.create_topic(OUTPUT, INPUT_PARTITIONS)
         broker.create_topic(DEAD_LETTERS)
+        broker.create_topic(STATE, INPUT_PARTITIONS, state_topic.SETTINGS)
         story.say(f"Kafka {kafka_jars.KAFKA_VERSION} on {broker.bootstrap_servers}")
         yield broker
 

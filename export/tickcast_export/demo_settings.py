@@ -12,6 +12,7 @@ from tickcast_export.demo_ticks import Pace
 
 NAME = "demo"  # of the model, of the consumer group
 INPUT, OUTPUT, DEAD_LETTERS = "ticks", "forecasts", "dead-letters"
+STATE = f"{OUTPUT}-state"
 INPUT_PARTITIONS = 4
 
 FamilyName = Literal["stacked", "additive", "seq2seq"]

@@ -4,6 +4,8 @@ Not market data, and called simulated wherever it is shown. Per symbol an unseen
 price grid, with hysteresis as on a real book. Two slow processes push it: order flow, which also shows (with noise) in
 the queues, and a trend, which shows in past moves only (momentum). A queue is short where the value is near to its
 side's edge, as on a real book just before it gives way. All else is noise, so that most of a forecast's error stays.
+
+A market may change its ways: after `simulate(..., since=ticks)` the same symbols go on from where they were.
 """
 
 import itertools
@@ -44,15 +46,28 @@ class Market:
     wide_share: float = 0.03  # share of ticks with a spread of two steps
 
 
-def simulate(ticks: int, symbols: int = 4, seed: int = 1, market: Market | None = None) -> Ticks:
-    """`ticks` simulated ticks of symbols `SIM-A`, `SIM-B`, ... in order of event time. Same seed, same ticks."""
+# The same market after its makers have changed their ways: they now fill the queue that is about to give way, so that
+# it is long where it was short before; and all moves half as far again. As predictable as before, by other rules.
+CHANGED: Final = Market(volatility=0.15, flow_push=0.015, trend_push=0.02, queue_slope=-0.9, queue_flow=-0.35)
+
+
+def simulate(
+    ticks: int, symbols: int = 4, seed: int = 1, market: Market | None = None, since: Ticks | None = None
+) -> Ticks:
+    """`ticks` simulated ticks of symbols `SIM-A`, `SIM-B`, ... in order of event time. Same seed, same ticks.
+
+    With `since` they go on from the last of those, which are of as many symbols: times and prices, not the past that
+    order flow and trend remember.
+    """
     if not 1 <= symbols <= SYMBOLS_MAX or ticks < symbols:
         raise ValueError(f"1 to {SYMBOLS_MAX} symbols, and at least a tick for each")
     market = market or Market()
+    start_ns = START_NS if since is None else int(since.event_time_ns.max())
+    mids = [None] * symbols if since is None else _last_mids(since, symbols)
     counts = [ticks // symbols + (i < ticks % symbols) for i in range(symbols)]
     streams = [np.random.default_rng([seed, i]) for i in range(symbols)]
-    times = [_times(random, count, market) for random, count in zip(streams, counts, strict=True)]
-    books = [_book(random, count, market) for random, count in zip(streams, counts, strict=True)]
+    times = [start_ns + _times(random, count, market) for random, count in zip(streams, counts, strict=True)]
+    books = [_book(random, count, market, mid) for random, count, mid in zip(streams, counts, mids, strict=True)]
     event_time_ns = np.concatenate(times)
     order = np.argsort(event_time_ns, kind="stable")
     return Ticks(
@@ -65,23 +80,31 @@ def simulate(ticks: int, symbols: int = 4, seed: int = 1, market: Market | None 
     )
 
 
+def _last_mids(since: Ticks, symbols: int) -> list[float | None]:
+    """Each symbol's last mid, in price steps. Raises ValueError where a symbol has none."""
+    if len(since.symbols) != symbols:
+        raise ValueError(f"{len(since.symbols)} symbols before, {symbols} to go on")
+    places = [int(np.flatnonzero(since.symbol_ids == i)[-1]) for i in range(symbols)]
+    return [float(since.values[place, :2].mean()) / PRICE_STEP for place in places]
+
+
 def _times(random: np.random.Generator, count: int, market: Market) -> NDArray[np.int64]:
-    """Event times [count]: exponential gaps, shorter and longer as activity comes and goes, never over 30 s."""
+    """Nanoseconds since the start [count]: exponential gaps, never over 30 s, longer and shorter with activity."""
     activity = np.exp(0.6 * _wander(random, count, 0.995))
     gaps_s = np.clip(random.exponential(size=count) * activity, 1e-6, None)
     gaps_s = np.minimum(gaps_s / gaps_s.mean() / market.ticks_per_s, 30.0)
-    return START_NS + np.cumsum((gaps_s * NANOSECONDS).astype(np.int64))
+    return np.cumsum((gaps_s * NANOSECONDS).astype(np.int64))
 
 
-def _book(random: np.random.Generator, count: int, market: Market) -> Array:
-    """bid, ask, bid_size, ask_size [count, 4]."""
+def _book(random: np.random.Generator, count: int, market: Market, mid: float | None) -> Array:
+    """bid, ask, bid_size, ask_size [count, 4], from `mid` on, in price steps; None: from anywhere."""
     flow = _wander(random, count, market.flow_memory)
     trend = _wander(random, count, market.trend_memory)
     noise = random.standard_t(5, count) / math.sqrt(5 / 3)  # unit variance, tails as of returns
     moves = market.volatility * noise
     # Flow and trend of one tick push the next, so that they can be seen before what they do.
     moves[1:] += (market.flow_push * flow + market.trend_push * trend)[:-1]
-    value = np.cumsum(moves) + random.integers(8_000, 16_000)
+    value = np.cumsum(moves) + (random.integers(8_000, 16_000) if mid is None else mid)
     centre = _follow(value, market.hysteresis)
     wide = random.random(count) < market.wide_share
     up = random.random(count) < 0.5

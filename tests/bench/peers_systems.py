@@ -76,6 +76,7 @@ def _tickcast(client: str, bundle: str) -> Callable[[Job], Started]:
                 "dead_letter_topic": DEAD_LETTERS,
                 "start": "earliest",
             },
+            "[recovery]": {"state_topic": "none"},  # none of the others keeps anything of the kind
             "[inference]": {"provider": "cpu", "threads": THREADS},
             "[http]": {"port": 0},
             "[log]": {"format": "json"},

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import pytest
 from daemons import DaemonProcess, Job, wait_until
+from tickcast import state_topic
 from tickcast.broker import HOST, Broker
 
 from chaos import verdict
@@ -210,6 +211,7 @@ class Course:
         output, dead_letters = f"{self._stem}-{label}-forecasts", f"{self._stem}-{label}-dead"
         self.site.broker.create_topic(output, PARTITIONS)
         self.site.broker.create_topic(dead_letters)
+        self.site.broker.create_topic(f"{output}-state", PARTITIONS, state_topic.SETTINGS)
         return Job(bootstrap_servers, f"{self._stem}-ticks", output, dead_letters, self.site.bundle, files)
 
 

@@ -22,7 +22,7 @@ import msgspec
 import psutil
 from daemons import DaemonProcess, Job, wait_until
 from rich.console import Console
-from tickcast import bench_machine, records
+from tickcast import bench_machine, records, state_topic
 from tickcast.bench_kafka_load import Load
 from tickcast.broker import Broker
 from tickcast.clients import CLIENTS, Partition
@@ -70,6 +70,7 @@ class Site:
         self.job = Job(broker.bootstrap_servers, "ticks", "forecasts", "dead-letters", bundle, folder)
         for topic in (self.job.input_topic, self.job.output_topic, self.job.dead_letter_topic):
             broker.create_topic(topic, PARTITIONS)
+        broker.create_topic("forecasts-state", PARTITIONS, state_topic.SETTINGS)
 
     def daemon(self, name: str = "daemon") -> DaemonProcess:
         """Start one."""

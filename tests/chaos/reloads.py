@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import psutil
 from daemons import CLOCKS, DaemonProcess, Job, wait_until
-from tickcast import bundle
+from tickcast import bundle, state_topic
 from tickcast.broker import Broker
 from tickcast.clients import CLIENTS
 from tickcast.records import Forecast
@@ -42,6 +42,8 @@ QUIET_S = 8.0
 WARM_RELOADS = 20
 GROWTH_MAX = 0.02
 LANES = 2  # threads for window runs that a new bundle starts when it first needs them
+# A bundle begins with its export's bands when its turn comes, again and again; a fresh run of it did so once.
+BESIDE = {*CLOCKS, "bands"}
 ENDINGS = ("bundle swapped", "bundle refused", "bundle unchanged")
 UNDISTURBED = {"client": "confluent-kafka", "poll_records_max": 2_000}
 
@@ -169,7 +171,7 @@ def _first(topics: Topics, job: Job) -> Iterator[tuple[Source, Forecast]]:
 
 
 def _named(forecast: Forecast) -> list[object]:
-    return [getattr(forecast, name) for name in forecast.__struct_fields__ if name not in CLOCKS]
+    return [getattr(forecast, name) for name in forecast.__struct_fields__ if name not in BESIDE]
 
 
 def _deviation(found: Forecast, wanted: Forecast, scale: float) -> float:
@@ -251,6 +253,7 @@ class _Place:
             self._broker.create_topic(ticks, PARTITIONS)
         self._broker.create_topic(output, PARTITIONS)
         self._broker.create_topic(dead)
+        self._broker.create_topic(f"{output}-state", PARTITIONS, state_topic.SETTINGS)
         ticks = ticks if of is None else of.input_topic
         return Job(self._broker.bootstrap_servers, ticks, output, dead, source, _made(self._folder / output))
 

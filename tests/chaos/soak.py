@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 from daemons import DaemonProcess, Job
 from rich.console import Console
-from tickcast import bench_machine
+from tickcast import bench_machine, state_topic
 from tickcast.broker import Broker
 
 from chaos import model, report, soak_series
@@ -126,6 +126,7 @@ def _job(broker: Broker, bundle: Path, folder: Path) -> Job:
     job = Job(broker.bootstrap_servers, "ticks", "forecasts", "dead-letters", bundle, folder)
     for topic in (job.input_topic, job.output_topic, job.dead_letter_topic):
         broker.create_topic(topic, 1 if topic == job.dead_letter_topic else PARTITIONS, KEPT)
+    broker.create_topic("forecasts-state", PARTITIONS, state_topic.SETTINGS)
     return job
 
 

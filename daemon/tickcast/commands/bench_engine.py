@@ -10,6 +10,7 @@ import typer
 
 from tickcast import bench_engine as bench
 from tickcast import bench_subject, bench_table, bundle, log, tick_options
+from tickcast.bench_line import NOTHING, Extras
 from tickcast.bench_report import show
 from tickcast.bench_rounds import Settings
 from tickcast.clock import SystemClock
@@ -46,6 +47,17 @@ def bench_engine(
     watched: Annotated[
         bool, typer.Option("--watched", help="Only: paced, while nobody looks and with scrapes and an open page.")
     ] = False,
+    scrapes_per_s: Annotated[
+        float, typer.Option(min=0.01, max=100.0, help="--watched: so many scrapes, beside the open page.")
+    ] = 10.0,
+    shadow: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Only: without and with this bundle as a shadow, in turn."),
+    ] = None,
+    attention: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Only: without and with these symbols' attention in forecasts, in turn."),
+    ] = None,
     plain: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="ONNX file for plain runs; default: the bundle's window graph."),
@@ -72,6 +84,9 @@ def bench_engine(
         raise UsageError("--model goes with --bundle: --family makes its own")
     if watched and (saturated_only or plain is not None or model is not None):
         raise UsageError("--watched compares paced rounds alone: not with --saturated-only, --plain or --model")
+    extras = Extras(shadow, tuple(attention or ()))
+    if extras != NOTHING and (watched or plain is not None or model is not None):
+        raise UsageError("--shadow and --attention compare two lines alone: not with --watched, --plain or --model")
     windows, counts = _numbers("--window", window, 2), _numbers("--symbols", symbols, 1)
     clock = SystemClock()
     log.configure(LogConfig(level="warning"), clock)
@@ -85,6 +100,8 @@ def bench_engine(
         seed=seed,
         inference=InferenceConfig(provider=provider, threads=threads, batch_max=batch_max),
         plain_graph=plain.read_bytes() if plain else None,
+        scrapes_per_s=scrapes_per_s,
+        extras=extras,
     )
     mapping = partial(
         tick_options.mapping,

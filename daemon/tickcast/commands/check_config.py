@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from tickcast import bundle, codec_routed, forecast_formats, kafka_security, providers, shadow_fit, symbols
+from tickcast import (
+    attention,
+    bundle,
+    codec_routed,
+    forecast_formats,
+    kafka_security,
+    manifest,
+    providers,
+    shadow_fit,
+    symbols,
+)
 from tickcast import config as configuration
 from tickcast.config import Config
 from tickcast.errors import BundleError, ConfigurationError, ProviderError
@@ -38,6 +48,7 @@ def check_config(
     if settings is not None:
         if len(manifests) == len(settings.models):
             problems += [f"{config}: {problem}" for problem in _input_problems(settings, manifests)]
+            problems += [f"{config}: {problem}" for problem in _attention_problems(settings, manifests)]
         problems += [f"{config}: {problem}" for problem in kafka_security.problems(settings.kafka.security)]
         try:
             forecast_formats.decoder(settings)
@@ -49,8 +60,8 @@ def check_config(
             problems.append(f"{config}: inference.provider: {error}")
     if problems or settings is None:
         raise ConfigurationError("\n".join(dict.fromkeys(problems)))
-    for overlap in symbols.overlaps(settings.models):
-        typer.echo(f"{config}: {overlap}")
+    for remark in (*symbols.overlaps(settings.models), *attention.remarks(settings, manifests)):
+        typer.echo(f"{config}: {remark}")
     typer.echo(f"{config}: ok; instance {settings.instance_id}, group {settings.kafka.group_id}")
 
 
@@ -71,4 +82,19 @@ def _input_problems(settings: Config, manifests: list[Manifest]) -> list[str]:
         codec_routed.configured(settings, manifests, symbols.route(settings.models, manifests))
     except ConfigurationError as error:
         return [str(error)]
+    return []
+
+
+def _attention_problems(settings: Config, manifests: list[Manifest]) -> list[str]:
+    """Which patterns of `output.attention` ask bundles that have none; a shadow may come to answer in their place."""
+    shadows = []
+    for entry in settings.models:
+        try:
+            shadows.append(None if entry.shadow is None else manifest.read(entry.shadow)[0])
+        except BundleError:  # which is a problem of its own
+            return []
+    try:
+        attention.check(settings, manifests, shadows)
+    except ConfigurationError as error:
+        return str(error).splitlines()
     return []

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tickcast import config as configuration
-from tickcast import control_topic, promotion, promotion_audit, promotion_record
+from tickcast import control_topic, promotion, promotion_audit, promotion_record, promotion_wait
 from tickcast.clients import Partition
 from tickcast.clock import SystemClock
 from tickcast.config import Config
@@ -40,20 +40,23 @@ def promote(
     reason: Annotated[str, typer.Option(help="What is to be written down beside the evidence.")] = "",
     who: Annotated[str, typer.Option(help="Who decides.", show_default="user@host")] = "",
     dry_run: Annotated[bool, typer.Option(help="Say what would be decided; write nothing.")] = False,
+    wait_s: Annotated[
+        float, typer.Option(min=0, help="Look again until it may be promoted, for at most so many seconds.")
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as one JSON object.")] = False,
 ) -> None:
     """Compare the shadow's live error with that of the bundle that answers, and switch where it is lower: exit 0.
 
     Exit 1 where it is not, or not yet. Each decision is a line of the audit file, refusals too; a switch also a record
-    of the control topic, which the daemons of the group follow.
+    of the control topic, which the daemons of the group follow. While it waits (--wait-s) nothing is decided.
     """
     settings = configuration.load(config, os.environ)
-    _check(settings, force, back, reason)
+    _check(settings, force, back, reason, wait_s)
     with TopicReader(settings.kafka) as reader:
         topic = ControlTopic(reader, settings.promotion.control_topic)
         topic.read()
         between = promotion.contest(settings, model, topic.controls)
-        judged = None if back else promotion.judge(between, reader, horizon)
+        judged = None if back else _judged(between, reader, topic, horizon, wait_s)
         decided = _decided(between, judged, force, back)
         said = "; ".join(filter(None, (reason, judged.verdict.reason if judged is not None else "")))
         when, who = datetime.now(UTC), who or f"{getpass.getuser()}@{socket.gethostname()}"
@@ -66,13 +69,27 @@ def promote(
         raise typer.Exit(1)
 
 
-def _check(settings: Config, force: bool, back: bool, reason: str) -> None:
+def _check(settings: Config, force: bool, back: bool, reason: str, wait_s: float) -> None:
     if not settings.promotion.control_topic:
         raise ConfigurationError("promotion.control_topic: not set: the daemons would not hear of a switch")
     if force and back:
         raise UsageError("--force and --back: one of them")
     if (force or back) and not reason:
         raise UsageError("--reason: why, without evidence?")
+    if (force or back) and wait_s:
+        raise UsageError("--wait-s: for what? Neither --force nor --back asks for evidence")
+
+
+def _judged(between: Contest, reader: TopicReader, topic: ControlTopic, horizon: int | None, wait_s: float) -> Judged:
+    """What the topics say; asked again for up to `wait_s` until it suffices."""
+
+    def judge() -> Judged:
+        topic.read()
+        if topic.controls.get(between.key) != between.control:
+            raise UsageError("another switch was decided meanwhile: look at what is in force now")
+        return promotion.judge(between, reader, horizon)
+
+    return promotion_wait.judged(judge, wait_s, SystemClock(), lambda why: typer.echo(f"waiting: {why}", err=True))
 
 
 def _decided(between: Contest, judged: Judged | None, force: bool, back: bool) -> Decided:

@@ -143,7 +143,7 @@ function sayWhetherFresh() {
   }
 }
 
-function showState({ instance, model }) {
+function showState({ instance, models }) {
   if (lost) return;
   at("state").dataset.is = instance.ready ? "ready" : "hindered";
   say("state-word", instance.ready ? "ready" : instance.live ? "not ready" : "not live");
@@ -154,12 +154,17 @@ function showState({ instance, model }) {
   say("state-remark", isRefused ? withoutHashes(instance.remark) : "");
   say("state-reason", isRefused ? reason : [reason, instance.remark].filter(Boolean).join("; "));
   say("instance", instance.name);
-  say("model", model ? `${model.name} ${model.version} · ${model.sha256.slice(0, 8)}` : "none answers yet");
-  at("model").title = model ? `${model.family}, window ${model.window}, sha256 ${model.sha256}` : "";
+  const [model] = models;
+  say("model", model ? (models.length > 1 ? `${count(models.length)} bundles` : nameOf(model)) : "none answers yet");
+  at("model").title = models.map((each) => `${nameOf(each)}: ${each.family}, window ${each.window}, sha256 ${each.sha256}`).join("\n");
   say("provider", model ? model.provider.replace("ExecutionProvider", "") : NONE);
   say("uptime", span(instance.uptime_s));
   const title = `${instance.ready ? "" : "! "}${instance.name || "tickcast"}${instance.name ? " · tickcast" : ""}`;
   if (document.title !== title) document.title = title;
+}
+
+function nameOf(model) {
+  return `${model.name} ${model.version} · ${model.sha256.slice(0, 8)}`;
 }
 
 function withoutHashes(text) {
@@ -197,7 +202,8 @@ function showFates({ totals, paths }) {
   say("paths", totals.lost ? `${answered} This page missed ${count(totals.lost)} ticks: more came than it could read.` : answered);
 }
 
-function showSymbol({ symbol, model, totals, symbols, instance }) {
+function showSymbol({ symbol, models, totals, symbols, instance }) {
+  const model = models[symbol?.model ?? 0];
   const last = symbol?.last;
   const message = emptyMessage(symbol, model, totals);
   const places = decimalsOfPath(symbol);
@@ -205,10 +211,13 @@ function showSymbol({ symbol, model, totals, symbols, instance }) {
   const ahead = model ? model.horizons.at(-1) : 0;
   const unit = model?.unit === "price" ? "" : ` ${model?.unit ?? ""}`;
   say("symbol-name", symbol?.symbol ?? NONE);
+  at("symbol-model").parentElement.hidden = models.length < 2;
+  say("symbol-model", last && model ? nameOf(model) : NONE);
   say("symbol-mid", last ? fixed(last.mid, places) : NONE);
   say("symbol-ahead-name", `forecast, ${ahead} ticks on`);
   say("symbol-ahead", last?.forecast.length ? signed(last.forecast.at(-1), decimalsFor(model.target_scale)) + unit : NONE);
-  say("table-ahead", `+${ahead} ticks`);
+  const isSame = models.every((each) => each.horizons.at(-1) === ahead);
+  say("table-ahead", isSame ? `+${ahead} ticks` : "longest");
   say("symbol-age", last ? `${span(Math.max(0, (instance.now_ms - last.received_ms) / 1000))} ago` : NONE);
   say("symbol-relative", relativeOf(symbol, row));
   say("path-text", spoken(symbol, model, places, ahead));

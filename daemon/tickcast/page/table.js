@@ -18,13 +18,12 @@ export class SymbolTable {
     }
   }
 
-  show({ symbols, symbols_matching: matching, model, totals }, view) {
-    const scale = model?.target_scale ?? 0;
+  show({ symbols, symbols_matching: matching, models, totals }, view) {
     const focused = document.activeElement;
     symbols.forEach((values, index) => {
       const row = this.rows.get(values.symbol) ?? this.add(values.symbol);
       if (this.body.children[index] !== row) this.body.insertBefore(row, this.body.children[index] ?? null);
-      this.fill(row, values, scale);
+      this.fill(row, values, models[values.model]?.target_scale ?? 0);
     });
     while (this.body.children.length > symbols.length) this.remove(this.body.lastElementChild);
     if (this.body.contains(focused) && document.activeElement !== focused) focused.focus({ preventScroll: true });

@@ -1,11 +1,8 @@
 """`tickcast demo`: the whole job on this machine, with a report at its end."""
 
 import shlex
-import signal
 import sys
-import time
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -13,33 +10,11 @@ from rich.console import Console
 from tickcast import tick_options
 
 from tickcast_export import demo as steps
+from tickcast_export import demo_signals
 from tickcast_export.demo_settings import FamilyName, Settings
 from tickcast_export.demo_ticks import Pace
 
-# 128 + the signal's number: what a shell says of a command that a signal ended.
-SIGNALLED = 128
 DEFAULT_RATE = 500.0
-PATIENCE_S = 30.0  # longer than stopping a daemon and a broker takes, by force included
-
-
-class Stopped(BaseException):
-    """A signal asked the demo to end. No Exception, so that nothing on the way out takes it for an error."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-class Signals:
-    """Turns a signal into `Stopped`, once: an impatient second Ctrl-C must not cut short the stopping of the rest."""
-
-    def __init__(self) -> None:
-        self._heard_s = -PATIENCE_S
-
-    def received(self, number: int, frame: FrameType | None) -> None:
-        """For `signal.signal`."""
-        if time.monotonic() - self._heard_s >= PATIENCE_S:
-            self._heard_s = time.monotonic()
-            raise Stopped(number)
 
 
 def demo(
@@ -90,14 +65,7 @@ def demo(
 
 def _run(settings: Settings) -> None:
     console = Console()
-    signals = Signals()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signals.received)
-    try:
-        summary = steps.run(settings, console)
-    except Stopped as stopped:
-        typer.echo("tickcast demo: stopped; everything that it started has ended", err=True)
-        raise typer.Exit(SIGNALLED + stopped.number) from stopped
+    summary = demo_signals.until_asked_to_end("demo", lambda: steps.run(settings, console))
     console.print(steps.table(summary))
     typer.echo(summary.as_json())
     if summary.missing or summary.doubled:
