@@ -168,11 +168,12 @@ def check_replayed(desk: Desk, out: Path) -> None:
     live = {(at.number, offset): told[0] for (at, offset), told in desk.job.forecasts().items()}
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert {(int(row["partition"]), int(row["offset"])) for row in rows} == live.keys()
+    scale = desk.job.target_scale
     for row in rows:
         told = live[int(row["partition"]), int(row["offset"])]
         assert (row["bundle"], row["symbol"]) == (told.bundle.sha256, told.symbol)
         for horizon, value in zip(told.horizons, told.forecast, strict=True):
-            assert abs(float(row[f"h{horizon}"]) - value) <= 1e-6 * max(desk.job.target_scale, abs(value)), row
+            assert abs(float(row[f"h{horizon}"]) - value) <= 1e-6 * max(scale, abs(value)), row
 
 
 def refused_without_both(desk: Desk, config: Path, absent: str) -> None:

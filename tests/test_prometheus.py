@@ -247,7 +247,7 @@ def watched(
         broker.create_topic(topic, PARTITIONS)
     broker.create_topic(f"{forecasts}-state", PARTITIONS, state_topic.SETTINGS)
     job = Job(broker.bootstrap_servers, ticks, forecasts, dead_letters, exported("additive").bundle, folder)
-    config = job.config()
+    config = job.config(output={"attention": ["*"]})
     daemon = DaemonProcess(config)
     try:
         daemon.wait_ready()

@@ -5,11 +5,16 @@ Stage `encode` of the way of a tick, and whoever reads forecasts back. A new for
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+import msgspec
+
 from tickcast import codec
+from tickcast.clients import Record
 from tickcast.config import Config
+from tickcast.errors import UsageError
 from tickcast.records import Forecast
 
 Encode = Callable[[Forecast], bytes]
@@ -49,6 +54,16 @@ def encoder(config: Config) -> Encode:
 def decoder(config: Config, kind: Any = Forecast) -> Callable[[bytes], Any]:
     """The configured format's decoder for `kind`. Raises as `ForecastFormat.decoder`, and MissingExtraError."""
     return _format(config).decoder(config, kind)
+
+
+@contextmanager
+def taking_apart(record: Record) -> Iterator[None]:
+    """Around what takes a forecast out of `record`: UsageError that names the record, where it is of somebody else."""
+    try:
+        yield
+    except (KeyError, ValueError, msgspec.DecodeError) as error:
+        where = f"{record.partition.topic}/{record.partition.number}, offset {record.offset}"
+        raise UsageError(f"{where}: no forecast of a tickcast daemon: {error!r}") from error
 
 
 def _format(config: Config) -> ForecastFormat:

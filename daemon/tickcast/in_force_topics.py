@@ -43,17 +43,17 @@ def wanted(config: Config, controls: Mapping[str, Control]) -> list[InForce]:
 
 
 def answered(config: Config, forecasts: Iterable[Record], otherwise: Sequence[InForce]) -> list[InForce]:
-    """By the forecasts, in any order, for each entry; `otherwise` counts for partitions that none is of.
+    """By the forecasts, in any order, for each entry; `otherwise` counts before the first one of a partition.
 
-    Raises KeyError or ValueError for a record whose headers name no source, msgspec.DecodeError for one that is no
-    forecast.
+    Raises UsageError for a record that is no forecast.
     """
     read = forecast_formats.decoder(config, _Told)
     takes = [symbols.matcher(entry.symbols) for entry in config.models]
     seen = [ForecastsSeen() for _ in config.models]
     for record in forecasts:
-        source, offset = records.source_of(record.headers)
-        told: _Told = read(record.value or b"")
+        with forecast_formats.taking_apart(record):
+            source, offset = records.source_of(record.headers)
+            told: _Told = read(record.value or b"")
         for takes_it, one in zip(takes, seen, strict=True):
             if takes_it(told.symbol):
                 one.add(source, offset, told.sent_time_ns, told.bundle.sha256)

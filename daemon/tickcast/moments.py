@@ -28,7 +28,10 @@ def epoch_ms(text: str, now: datetime) -> int:
     except ValueError as error:
         known = f"{', '.join(WORDS)}, 2026-03-01, 2026-03-01T08:30, 2026-03-01T08:30:00+01:00, 1772353800000"
         raise UsageError(f"{text}: no time as written here; write one like: {known}") from error
-    return _milliseconds(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+    found = _milliseconds(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+    if found < 0:
+        raise UsageError(f"{text}: no time of a record: these begin in 1970")
+    return found
 
 
 def text_of(milliseconds: int) -> str:

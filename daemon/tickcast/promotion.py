@@ -106,8 +106,8 @@ def place_of(config: Config, place: int | None) -> int:
 def judge(between: Contest, reader: TopicReader, horizon: int | None) -> Judged:
     """Whether the shadow's error is lower, over the horizons that both forecast or just that one.
 
-    Raises BrokerError, ConfigurationError for a horizon that is not compared, ValueError or msgspec.DecodeError for an
-    output record that is no forecast.
+    Raises BrokerError, ConfigurationError for a horizon that is not compared, UsageError for an output record that is
+    no forecast.
     """
     horizons = _horizons(between, horizon)
     losses = _losses(between, reader, horizons)
@@ -205,14 +205,16 @@ class _Forecasts:
 
     def add(self, side: int, sha256: str, record: Record) -> int:
         """Its forecast, where that bundle made it since it is in force; when it was written."""
-        source, offset = records.source_of(record.headers)
-        if offset >= self._since.get(source, 0):
-            told: _Told = self._read(record.value or b"")
-            if told.bundle.sha256 == sha256:
-                values = dict(zip(told.horizons, told.forecast, strict=True))
-                self._paired.forecast(side, source, offset, [values[horizon] for horizon in self._horizons])
-                if side == NEW:
-                    self.first[source] = min(offset, self.first.get(source, offset))
+        with forecast_formats.taking_apart(record):
+            source, offset = records.source_of(record.headers)
+            told: _Told | None = None
+            if offset >= self._since.get(source, 0):
+                told = self._read(record.value or b"")
+        if told is not None and told.bundle.sha256 == sha256:
+            values = dict(zip(told.horizons, told.forecast, strict=True))
+            self._paired.forecast(side, source, offset, [values[horizon] for horizon in self._horizons])
+            if side == NEW:
+                self.first[source] = min(offset, self.first.get(source, offset))
         return record.timestamp_ms
 
 

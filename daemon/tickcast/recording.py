@@ -14,7 +14,7 @@ from tickcast import codec, codec_routed, manifest, schema_registry, symbols
 from tickcast.clients import OffsetRange, Partition, Record
 from tickcast.codec import Decoder
 from tickcast.config import Config
-from tickcast.errors import BadRecord, ConfigurationError
+from tickcast.errors import BadRecord, BrokerError, ConfigurationError, UsageError
 from tickcast.known_schemas import Schemas
 from tickcast.windows import Tick
 
@@ -95,9 +95,11 @@ def reading(config: Config, place: int | None, columns: tuple[str, ...]) -> Read
     """For the symbols and columns of the entry of `models` at `place`, the only one where that is None; with `columns`
     for these, of every symbol: no bundle is needed then.
 
-    Raises ConfigurationError, BundleError where a manifest cannot be read, MissingExtraError without a library.
+    Raises UsageError for both, ConfigurationError, BundleError where a manifest cannot be read, MissingExtraError without a library.
     """
     if columns:
+        if place is not None:
+            raise UsageError("--columns: of every symbol, so not with --model")
         fetch = schema_registry.fetch(config.registry, config.input.format) if config.input.is_framed else None
         known = None if fetch is None else Schemas(fetch)
         return Reading(columns, codec.decoder(config.input, columns, known), lambda symbol: True)
@@ -115,7 +117,8 @@ def in_order(
 ) -> Iterator[Record]:
     """Every record of `ranges` as they were written: by timestamp, and of one partition by offset whatever those say.
 
-    At most `waiting_max` are held, or `BLOCK_MIN` of each partition. Raises BrokerError.
+    At most `waiting_max` are held, or `BLOCK_MIN` of each partition. Raises BrokerError, also where retention deletes
+    records before they are read.
     """
     block = max(BLOCK_MIN, waiting_max // max(1, len(ranges)))
     logs = [_blocks(reader, partition, held, block) for partition, held in sorted(ranges.items())]
@@ -156,7 +159,12 @@ def _place(config: Config, place: int | None) -> int:
 def _blocks(reader: Topics, partition: Partition, held: OffsetRange, records: int) -> Iterator[Record]:
     """One partition's records, read some at a time: in between the reader reads other partitions."""
     for first in range(held.first, held.end, records):
-        yield from list(reader.read({partition: OffsetRange(first, min(first + records, held.end))}))
+        block = list(reader.read({partition: OffsetRange(first, min(first + records, held.end))}))
+        kept = reader.held([partition])[partition].first
+        if kept > first:  # what is deleted while it is asked for is left out by the broker without a word
+            topic, number = partition
+            raise BrokerError(f"{topic}/{number}: retention has deleted offsets {first} to {kept - 1}: record them anew")
+        yield from block
 
 
 def _or(offset: int | None, otherwise: int) -> int:

@@ -64,7 +64,7 @@ def record(
     from_ms, to_ms = (moments.epoch_ms(text, now) if text else None for text in (from_, to))
     if from_ms is not None and to_ms is not None and from_ms >= to_ms:
         raise UsageError(f"--from {from_} --to {to}: the range ends before it begins")
-    using = recording.reading(settings, model, tuple(filter(None, columns.split(","))))
+    using = recording.reading(settings, model, tuple(name for each in columns.split(",") if (name := each.strip())))
     console = Console(stderr=as_json) if sys.stdout.isatty() else Console(stderr=as_json, width=PIPED_WIDTH)
     with TopicReader(settings.kafka) as reader:
         span = recording.span(reader, settings.kafka.input_topics, from_ms, to_ms)
