@@ -1,12 +1,19 @@
-"""What a shadow, or attention in the forecasts, costs the loop: ratios of rounds that take turns."""
+"""What a shadow, attention in the forecasts, or bands cost the loop: ratios of rounds that take turns."""
 
 import json
+from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from tickcast import bench_line, cli, errors, log
+from tickcast import bench_beside, bench_line, bench_subject, bundle, cli, errors, log
 from tickcast.bench_beside import Compared, summary
 from tickcast.bench_line import Extras, Run
+from tickcast.bench_rounds import Settings
+from tickcast.clock import SystemClock
+from tickcast.config import InferenceConfig
+from tickcast.errors import UsageError
+from tickcast.manifest import Bands
 
 QUICK = ["--provider", "cpu", "--duration-s", "0.4", "--rounds", "2", "--symbols", "3", "--saturated-ticks", "300"]
 
@@ -42,11 +49,32 @@ def test_what_two_lines_do_not_measure_is_refused(beside, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["bench", "engine", "--bundle", ".", "--shadow", ".", *beside])
     assert ended.value.code == errors.UsageError.exit_status
-    assert "--shadow and --attention compare two lines alone" in capsys.readouterr().err
+    assert "--shadow, --attention and --bands compare two lines alone" in capsys.readouterr().err
 
 
 def test_extras_are_named():
-    assert Extras(attention=("A*", "B")).text() == "attention of A*, B"
+    assert Extras(attention=("A*", "B"), bands=True).text() == "attention of A*, B and bands"
+
+
+@pytest.mark.parametrize("has_bands", [True, False])
+def test_only_one_of_two_lines_has_bands(exported, has_bands):
+    made = bundle.load(exported("additive").bundle)
+    bands = Bands(level=0.9, levels=(0.5, 0.9), half_widths=((1.0,) * len(made.manifest.horizons),) * 2, cases=100)
+    manifest = made.manifest.model_copy(update={"bands": bands if has_bands else None})
+    subject = bench_subject.simulated(replace(made, manifest=manifest), None, 3, 1)
+    settings = Settings(
+        "poisson", 1_000.0, 0.2, 2, 200, False, 1, InferenceConfig(provider="cpu"), None, extras=Extras(bands=True)
+    )
+    if not has_bands:
+        with pytest.raises(UsageError, match="has none"):
+            bench_beside.compare([subject], settings, SystemClock(), lambda text: None)
+        return
+    (report,) = bench_beside.compare([subject], settings, SystemClock(), lambda text: None)
+    assert report["beside"]["what"] == "bands"
+    assert report["beside"]["paced"]["p50_ratio"]["median"] > 0
+    with ExitStack() as opened:
+        stand = bench_beside._Stand(subject, settings, SystemClock(), opened)
+        assert (stand.alone.bundle.manifest.bands, stand.beside.bundle.manifest.bands) == (None, bands)
 
 
 @pytest.mark.slow

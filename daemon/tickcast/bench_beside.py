@@ -1,12 +1,12 @@
-"""What it costs the loop to do more: rounds without and with a shadow, or with attention in the forecasts, in turn.
+"""What it costs the loop to do more: rounds without and with a shadow, attention in the forecasts, or bands, in turn.
 
 Beside the way of a tick. Two lines of one bundle stand in one process and get the same ticks; only one of them has the
-shadow, or tells what forecasts lean on. Before the other one's round a shadow works off what it has left.
+shadow, tells what forecasts lean on, or has bands. Before the other one's round a shadow works off what it has left.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -38,7 +38,8 @@ class _Stand:
         self.subject = subject
         self.compared = Compared()
         self._settings = settings
-        self.alone, _ = ready_line(subject, settings.inference, clock, opened)
+        without = _without_bands(subject) if settings.extras.bands else subject
+        self.alone, _ = ready_line(without, settings.inference, clock, opened)
         self.beside, _ = ready_line(subject, settings.inference, clock, opened, settings.extras)
         self.beside.drain()
 
@@ -100,6 +101,16 @@ def compare(subjects: Sequence[Subject], settings: Settings, clock: Clock, tell:
                     tell(f"{stand.subject.name}: {name}, round {number + 1} of {settings.rounds}")
                     phase(stand, number)
         return [_report(stand, settings.extras) for stand in stands]
+
+
+def _without_bands(subject: Subject) -> Subject:
+    """Raises UsageError where there are none to be without."""
+    bundle = subject.bundle
+    if bundle.manifest.bands is None:
+        raise UsageError(
+            f"--bands: {bundle.manifest.name} has none; a model file of `tickcast train` is exported with them"
+        )
+    return replace(subject, bundle=replace(bundle, manifest=bundle.manifest.model_copy(update={"bands": None})))
 
 
 def _report(stand: _Stand, extras: Extras) -> Report:

@@ -45,12 +45,15 @@ class Extras(NamedTuple):
 
     shadow: Path | None = None  # folder of a second bundle for the same ticks
     attention: tuple[str, ...] = ()  # shell patterns of symbols whose forecasts tell what they lean on
+    bands: bool = False  # the bundle's own, which what is compared with does without
 
     def text(self) -> str:
         """For people."""
         parts = [f"a shadow ({self.shadow.name})"] if self.shadow is not None else []
         if self.attention:
             parts.append(f"attention of {', '.join(self.attention)}")
+        if self.bands:
+            parts.append("bands")
         return " and ".join(parts)
 
 

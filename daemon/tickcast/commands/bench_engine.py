@@ -58,6 +58,7 @@ def bench_engine(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Only: without and with these symbols' attention in forecasts, in turn."),
     ] = None,
+    bands: Annotated[bool, typer.Option("--bands", help="Only: without and with the bundle's bands, in turn.")] = False,
     plain: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="ONNX file for plain runs; default: the bundle's window graph."),
@@ -84,9 +85,11 @@ def bench_engine(
         raise UsageError("--model goes with --bundle: --family makes its own")
     if watched and (saturated_only or plain is not None or model is not None):
         raise UsageError("--watched compares paced rounds alone: not with --saturated-only, --plain or --model")
-    extras = Extras(shadow, tuple(attention or ()))
+    extras = Extras(shadow, tuple(attention or ()), bands)
     if extras != NOTHING and (watched or plain is not None or model is not None):
-        raise UsageError("--shadow and --attention compare two lines alone: not with --watched, --plain or --model")
+        raise UsageError(
+            "--shadow, --attention and --bands compare two lines alone: not with --watched, --plain or --model"
+        )
     windows, counts = _numbers("--window", window, 2), _numbers("--symbols", symbols, 1)
     clock = SystemClock()
     log.configure(LogConfig(level="warning"), clock)
