@@ -218,6 +218,8 @@ def test_what_forecasts_lean_on_is_a_column_when_asked_for(
         (["--config", "CONFIG", "--bundle", "."], "not with FILE, --bundle"),
         (["--config", "CONFIG", "--limit", "3"], "not with FILE, --bundle"),
         (["--config", "CONFIG", "--map", "bid=b"], "not with FILE, --bundle"),
+        (["--config", "CONFIG", "--event-time-unit", "ns"], "not with FILE, --bundle"),
+        (["--config", "CONFIG", "--workers", "2"], "not with FILE, --bundle"),
     ],
 )
 def test_topics_are_answered_as_the_configuration_says(
@@ -230,6 +232,18 @@ def test_topics_are_answered_as_the_configuration_says(
         cli.main(["backtest", "--from-topics", "--out", str(tmp_path / "f.csv"), *given])
     assert ended.value.code == UsageError.exit_status
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", [["--in-force", "wanted"], ["--bundles", "archive"], ["--from-time-ms", "1700000000000"]]
+)
+def test_what_is_about_topics_is_not_passed_over_with_files(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["backtest", str(EXAMPLE), "--bundle", str(tmp_path), "--out", str(tmp_path / "f.csv"), *options])
+    assert ended.value.code == UsageError.exit_status
+    assert "only with --from-topics" in capsys.readouterr().err
 
 
 def test_without_files_and_topics_it_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

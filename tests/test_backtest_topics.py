@@ -17,9 +17,19 @@ from hypothesis import strategies as st
 from memory_client import MemoryClient, MemoryCluster
 from numpy.typing import NDArray
 from pipelines import Line, config_with, window_rules
+from rich.console import Console
 from test_control_topic import control
 from thorough import examples
-from tickcast import backtest_output, backtest_topics, bundles_at_hand, in_force, in_force_topics, manifest, records
+from tickcast import (
+    backtest_output,
+    backtest_run,
+    backtest_topics,
+    bundles_at_hand,
+    in_force,
+    in_force_topics,
+    manifest,
+    records,
+)
 from tickcast.backtest_answers import Answered
 from tickcast.backtest_topics import Answer, Rows, TopicsBacktest
 from tickcast.clients import OffsetRange, Partition, Record
@@ -27,6 +37,7 @@ from tickcast.config import Config
 from tickcast.errors import UsageError
 from tickcast.in_force import InForce, Segment, Stretch
 from tickcast.manifest import MANIFEST_NAME, WindowRules
+from topic_log import TopicLog
 from toy_engine import ToyEngine
 
 P0, P1 = Partition("ticks", 0), Partition("ticks", 1)
@@ -176,6 +187,31 @@ def test_rows_of_bundles_with_other_horizons_and_windows_share_a_file(tmp_path: 
     ]
 
 
+class Reader(TopicLog):
+    """A cluster in memory, where a real one would be asked."""
+
+    def __init__(self, kafka: object) -> None:
+        super().__init__()
+        self.cluster.topics[P0] = []
+        self.cluster.topics[Partition("forecasts", 0)] = []
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        pass
+
+
+def test_where_there_is_nothing_to_answer_a_file_of_before_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    out, (folder, _) = tmp_path / "f.csv", bundle(tmp_path, "live")
+    out.write_text("of yesterday")
+    monkeypatch.setattr(backtest_run, "TopicReader", Reader)
+    config = config_with(models=[{"bundle": str(folder)}])
+    with pytest.raises(UsageError, match="nothing to answer"):
+        backtest_run.of_topics(config, {}, "answered", (), None, None, out, Console())
+    assert out.read_text() == "of yesterday"
+
+
 # -- which bundle was in force, as topics tell it
 
 
@@ -208,6 +244,24 @@ def test_forecasts_tell_for_each_entry_which_bundle_answered(tmp_path: Path):
     assert ours.stretches(P0) == [Stretch(0, 7, FIRST), Stretch(7, None, SECOND)]
     assert theirs.stretches(P0) == [Stretch(0, None, THIRD)]
     assert (ours.at(P1, 0), theirs.at(P1, 0)) == ("x", "y")
+
+
+def test_before_the_oldest_forecast_kept_the_control_topic_tells():
+    """The input topic is kept for longer than the output: what was promoted meanwhile did not answer all of it."""
+    told = InForce({P0: [Stretch(0, 40, FIRST), Stretch(40, None, SECOND)]}, [Stretch(0, None, SECOND)])
+    at_90 = Record(Partition("forecasts", 0), 0, 0, None, forecast("A", 90, THIRD), records.source_headers(P0, 90))
+    (found,) = in_force_topics.answered(config_of(), [at_90], [told])
+    assert found.stretches(P0) == [Stretch(0, 40, FIRST), Stretch(40, 90, SECOND), Stretch(90, None, THIRD)]
+    assert found.at(P1, 0) == SECOND
+
+
+def test_a_record_that_is_no_forecast_is_named():
+    strange = [
+        Record(Partition("forecasts", 1), 7, 0, None, b"{}", headers) for headers in ((), records.source_headers(P0, 3))
+    ]
+    for record in strange:
+        with pytest.raises(UsageError, match=r"forecasts/1, offset 7: no forecast"):
+            in_force_topics.answered(config_of(), [record], [InForce({}, [Stretch(0, None, FIRST)])])
 
 
 def forecast(symbol: str, offset: int, sha256: str) -> bytes:

@@ -43,6 +43,13 @@ def test_where_nothing_moves_no_move_is_said() -> None:
     assert direction.tuned(forecast, np.zeros(3)).classes(forecast).tolist() == [1, 1, 1]
 
 
+def test_where_the_spread_says_nothing_forecasts_count_once() -> None:
+    change = np.array([-1.0, 0.0, 1.0, 0.0, -1.0, 1.0])
+    found = direction.tuned(change, change, np.array([1.0, 1.0, 1.0, 1.0, 2.0, 2.0]))
+    assert found.factor == 1
+    assert found.classes(change).tolist() == direction.happened(change).tolist()
+
+
 def test_where_the_spread_is_wide_forecasts_count_as_often_as_serves_kappa_best() -> None:
     random = np.random.default_rng(4)
     spread = np.where(random.random(4_000) < 0.1, 2.0, 1.0)

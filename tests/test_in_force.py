@@ -89,3 +89,18 @@ def test_by_forecasts_the_one_sent_last_counts_in_whatever_order_they_are_read(s
         for offset in range(OFFSETS_MAX + 2):
             expected = held.get(offset, expected)
             assert table.at(partition, offset) == expected
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 1), st.integers(0, OFFSETS_MAX)), min_size=1, max_size=4), forecasts)
+def test_before_the_oldest_forecast_kept_the_switches_count(starts, sent):
+    by_switches, seen = in_force.of_switches(switches(*starts)), ForecastsSeen()
+    for time_ns, (partition, offset, sha256) in enumerate(sent):
+        seen.add(partition, offset, time_ns, sha256)
+    firsts, by_forecasts = seen.firsts(), seen.table()
+    table = by_forecasts.or_else(by_switches, firsts)
+    for number, partition in enumerate((P0, P1)):
+        assert_covers(table, partition)
+        named = any(number in each for each in starts)
+        for offset in range(OFFSETS_MAX + 2):
+            is_told = partition in firsts and (not named or offset >= firsts[partition])
+            assert table.at(partition, offset) == (by_forecasts if is_told else by_switches).at(partition, offset)

@@ -40,5 +40,12 @@ def test_anything_else_is_refused_with_examples(text: str) -> None:
         moments.epoch_ms(text, NOW)
 
 
+def test_before_there_were_records_there_is_no_time_to_ask_for() -> None:
+    """A broker's client takes no negative time."""
+    assert moments.epoch_ms("1970-01-01", NOW) == 0
+    with pytest.raises(UsageError, match="1970"):
+        moments.epoch_ms("1970-01-01T00:00+01:00", NOW)
+
+
 def test_people_read_it_in_utc() -> None:
     assert moments.text_of(ms(2026, 3, 1, 8, 30) + 7) == "2026-03-01 08:30:00.007+00:00"

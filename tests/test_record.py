@@ -78,6 +78,20 @@ def test_a_time_range_is_written_and_said(log: Reader, tmp_path: Path, capsys: p
     assert told["offsets"] == {"ticks/0": [0, 11]}
 
 
+def test_a_range_whose_end_is_yet_to_come_is_said_to_hold_less(
+    log: Reader, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert record(tmp_path, "ticks.csv", "--to", "today") == 0
+    assert capsys.readouterr().err == ""
+    assert record(tmp_path, "ticks.csv", "--to", "2286-01-01") == 0
+    assert "is yet to come" in capsys.readouterr().err
+
+
+def test_columns_may_be_typed_with_spaces(log: Reader, tmp_path: Path) -> None:
+    assert record(tmp_path, "ticks.csv", "--columns", "bid, ask") == 0
+    assert (tmp_path / "ticks.csv").read_text().split("\n", 1)[0] == "event_time_ns,symbol,bid,ask"
+
+
 def test_no_ticks_leave_no_file_and_end_a_job(log: Reader, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert record(tmp_path, "ticks.csv", "--from", "2026-01-01") == 1
     assert "no ticks" in capsys.readouterr().err
@@ -111,6 +125,8 @@ def test_the_exchanges_sequence_numbers_are_kept(
         (["--from", "today", "--to", "yesterday"], "ends before it begins"),
         (["--from", "noon"], "write one like"),
         (["--model", "3"], "no such entry"),
+        (["--model", "0", "--columns", "bid"], "not with --model"),
+        (["--from", "1960-01-01"], "1970"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipelines import config_with
 from tickcast import manifest, recording
 from tickcast.clients import OffsetRange, Partition
-from tickcast.errors import ConfigurationError
+from tickcast.errors import BrokerError, ConfigurationError
 from tickcast.recording import BLOCK_MIN, Reading, Recorded, Span
 from topic_log import TopicLog
 
@@ -132,6 +132,17 @@ def test_no_more_is_read_at_once_than_may_wait() -> None:
     assert [record.timestamp_ms for record in found] == list(range(3 * BLOCK_MIN))
     assert max(held.end - held.first for asked in log.asked for held in asked.values()) == BLOCK_MIN
     assert all(len(asked) == 1 for asked in log.asked)
+
+
+def test_records_that_retention_takes_before_they_are_read_are_not_left_out_in_silence() -> None:
+    log = TopicLog()
+    for number in range(2 * BLOCK_MIN):
+        log.write(FIRST, number, b"")
+    found = recording.in_order(log, log.held([FIRST]), waiting_max=1)
+    assert next(found).offset == 0
+    log.delete_before(FIRST, BLOCK_MIN + 5)
+    with pytest.raises(BrokerError, match=f"ticks/0: retention deleted offsets {BLOCK_MIN} to {BLOCK_MIN + 4} before"):
+        list(found)
 
 
 def test_a_begin_that_retention_took_is_told_from_one_that_was_always_there() -> None:

@@ -8,23 +8,26 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 from tickcast import __version__, cli, manifest, promotion_audit, tick_columns, tick_files
 from tickcast.broker import Broker
+from tickcast.clients import OffsetRange, Partition
 from tickcast.errors import TickcastError
 
 pytest.importorskip("tensorflow", reason="the extra `export` is not installed")
 from test_daemon_promotion import louder
-from tickcast_export import retrain_demo, retrain_model
+from tickcast_export import retrain_demo, retrain_model, retrain_session
 from tickcast_export.commands import retrain_demo as command
 from tickcast_export.demo_settings import Story
 from tickcast_export.retrain_commands import Commands
 from tickcast_export.retrain_errors import Summary
 from tickcast_export.retrain_live import Errors, Live
 from tickcast_export.retrain_screen import Screen, View
+from tickcast_export.retrain_session import Session
 from tickcast_export.retrain_settings import Settings
 
 # Fast enough to wait for it, slow enough for a shadow beside a daemon.
@@ -148,6 +151,27 @@ def test_a_command_is_shown_as_it_is_typed_and_its_failure_ends_the_rest(
         "$ tickcast version",
         f"$ tickcast audit --config '{tmp_path / 'not there.toml'}'",
     ]
+
+
+def test_a_player_that_has_ended_is_asked_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number may be another process's by then: enough may be answered while the last ticks are."""
+    asked: list[int] = []
+    enough = iter([False, True, True])
+    ended = iter([False, True, True])
+    committed = iter([90, 100])
+    part = {Partition("ticks", 0): OffsetRange(0, 100)}
+    session: Any = SimpleNamespace(
+        _broker=SimpleNamespace(check=lambda: None),
+        _daemon=SimpleNamespace(ended=lambda: False),
+        _held=lambda topic: part,
+        _committed=lambda partitions: next(committed),
+        live=SimpleNamespace(look=lambda: Errors(None, None), history=()),
+    )
+    monkeypatch.setattr(retrain_session, "LOOK_INTERVAL_S", 0)
+    monkeypatch.setattr(retrain_session.os, "kill", lambda pid, number: asked.append(pid))
+    player: Any = SimpleNamespace(ended=lambda: next(ended), pid=1)
+    Session._follow(session, player, 100, 0, Screen(Console(file=io.StringIO())), lambda: next(enough))
+    assert (asked, list(enough), list(committed)) == ([], [True], [])
 
 
 def test_the_live_error_is_of_the_newest_looks_and_says_who_answers() -> None:

@@ -1,7 +1,9 @@
 """A bundle becomes the shadow: the folders hold what is in force and it, whatever was promoted, broken off or there."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from factories import manifest_with
@@ -85,10 +87,79 @@ def test_the_same_one_again_changes_nothing(place: Place, tmp_path: Path) -> Non
 
 def test_a_run_that_was_broken_off_leaves_nothing_in_the_way(place: Place, tmp_path: Path) -> None:
     bundle(tmp_path / "2", "2")
-    (place.folder / "candidate.new").mkdir()
-    place.candidate.mkdir()
+    for name in (".candidate.new", ".candidate.old", "candidate"):
+        (place.folder / name).mkdir()
+        (place.folder / name / "half").write_text("")
     place.put(tmp_path / "2")
     assert place.held() == {"live": "1", "candidate": "2"}
+
+
+def test_a_bundle_beside_the_shadow_is_not_taken_for_a_copy_of_one(place: Place) -> None:
+    bundle(place.folder / "candidate.new", "2")
+    place.put(place.folder / "candidate.new")
+    assert place.held() == {"live": "1", "candidate": "2", "candidate.new": "2"}
+
+
+def test_links_are_moved_and_what_they_lead_to_stays(place: Place, tmp_path: Path) -> None:
+    for version in ("2", "3"):
+        bundle(tmp_path / version, version)
+    place.candidate.symlink_to(tmp_path / "2")
+    place.put(tmp_path / "3")
+    assert place.held() == {"live": "1", "candidate": "3"}
+    assert manifest.read(tmp_path / "2")[0].version == "2"
+
+
+def test_at_no_moment_a_folder_of_a_daemon_holds_a_part_of_a_bundle(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("2", "3"):
+        bundle(tmp_path / version, version)
+    place.put(tmp_path / "2")
+    written: list[str] = []
+
+    def noted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*folders: Path) -> Any:
+            written.append(folders[-1].name)
+            return real(*folders)
+
+        return call
+
+    for name in ("copytree", "rmtree"):
+        monkeypatch.setattr(shadow_place.shutil, name, noted(getattr(shadow_place.shutil, name)))
+    place.put(tmp_path / "3")
+    assert written == [".candidate.new", ".candidate.old"]
+
+
+def test_where_the_shadow_cannot_be_moved_everything_is_as_it_was(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("2", "3"):
+        bundle(tmp_path / version, version)
+    place.put(tmp_path / "2")
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.name == "candidate":
+            raise OSError(18, "Invalid cross-device link", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(UsageError, match="candidate: cannot be written: Invalid cross-device link"):
+        place.put(tmp_path / "3", is_promoted=True)
+    held = {each.name: manifest.read(each)[0].version for each in place.folder.iterdir() if each.name[0] != "."}
+    assert held == {"live": "1", "candidate": "2"}
+
+
+def test_a_bundle_that_changes_while_it_is_copied_does_not_become_the_shadow(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("2", "3"):
+        bundle(tmp_path / version, version)
+    copytree = shadow_place.shutil.copytree
+    monkeypatch.setattr(shadow_place.shutil, "copytree", lambda source, to: copytree(tmp_path / "3", to))
+    with pytest.raises(BundleError, match="while it was copied"):
+        place.put(tmp_path / "2")
+    assert not place.candidate.exists()
 
 
 def test_a_bundle_that_may_not_be_a_shadow_there_is_refused_and_nothing_moves(place: Place, tmp_path: Path) -> None:

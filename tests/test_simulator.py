@@ -1,5 +1,7 @@
 """The simulated market: the same for the same seed, a plausible book, and moderately predictable."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tickcast.tick_files import Ticks
@@ -67,6 +69,9 @@ def test_a_market_goes_on_from_where_it_was(ticks: Ticks) -> None:
         assert abs(before[-1, :2].mean() - after[0, :2].mean()) <= 3 * simulator.PRICE_STEP
     with pytest.raises(ValueError, match="2 symbols before, 3 to go on"):
         simulator.simulate(2_000, symbols=3, since=ticks)
+    alone = replace(ticks, symbol_ids=np.zeros_like(ticks.symbol_ids))
+    with pytest.raises(ValueError, match="no tick of some symbol"):
+        simulator.simulate(2_000, symbols=2, since=alone)
 
 
 def test_after_the_change_the_queues_say_the_opposite_and_moves_are_larger(ticks: Ticks) -> None:

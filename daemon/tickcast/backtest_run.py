@@ -59,6 +59,8 @@ def of_topics(
         held = reader.held([p for topic in config.kafka.input_topics for p in reader.partitions(topic)])
         firsts = None if from_time_ms is None else reader.offsets_at(held, from_time_ms)
         segments = _segments(tables, held, firsts)
+        if not segments:
+            raise UsageError("--from-topics: nothing to answer: no tick is kept, or none is as new as that")
         backtest_topics.check(segments, at_hand)
 
         def ready(sha256: str) -> SteadyEngine:

@@ -53,9 +53,13 @@ class InForce:
         """The partition's offsets, from 0 on, cut where the bundle changes."""
         return self._stretches.get(partition, self._elsewhere)
 
-    def or_else(self, other: "InForce") -> "InForce":
-        """Of partitions that are not told of here, what `other` says."""
-        return InForce({**other._stretches, **self._stretches}, other._elsewhere)
+    def or_else(self, other: "InForce", since: Mapping[Partition, int]) -> "InForce":
+        """Of partitions that are not told of here, what `other` says; of those it names also before offset `since`."""
+        told = {
+            partition: _stretches(_joined(other._stretches.get(partition, ()), held, since[partition]))
+            for partition, held in self._stretches.items()
+        }
+        return InForce({**other._stretches, **told}, other._elsewhere)
 
 
 def segments(tables: Sequence[InForce], partition: Partition, held: OffsetRange) -> list[Segment]:
@@ -107,6 +111,10 @@ class ForecastsSeen:
         times_ns.append(sent_time_ns)
         bundles.append(self._bundles.setdefault(sha256, len(self._bundles)))
 
+    def firsts(self) -> dict[Partition, int]:
+        """The oldest tick of each partition that a forecast is of."""
+        return {partition: min(offsets) for partition, (offsets, *_) in self._seen.items()}
+
     def table(self) -> InForce:
         """Of a tick that was answered twice, with a restart between, the forecast sent last counts: it was committed.
 
@@ -130,6 +138,14 @@ def _of_seen(
     changed = np.flatnonzero(np.diff(by, prepend=-1))
     firsts = [0, *at[changed][1:].tolist()]
     return _stretches([(first, names[number]) for first, number in zip(firsts, by[changed].tolist(), strict=True)])
+
+
+def _joined(before: Sequence[Stretch], told: Sequence[Stretch], since: int) -> list[tuple[int, str | None]]:
+    """From where each bundle answers: by `before` up to `since`, and by `told` from there on; by that alone without."""
+    if not before:
+        return [(first, sha256) for first, _, sha256 in told]
+    older = [(first, sha256) for first, _, sha256 in before if first < since]
+    return older + [(max(first, since), sha256) for first, end, sha256 in told if end is None or end > since]
 
 
 def _stretches(changes: Sequence[tuple[int, str | None]]) -> list[Stretch]:

@@ -43,7 +43,8 @@ def wanted(config: Config, controls: Mapping[str, Control]) -> list[InForce]:
 
 
 def answered(config: Config, forecasts: Iterable[Record], otherwise: Sequence[InForce]) -> list[InForce]:
-    """By the forecasts, in any order, for each entry; `otherwise` counts before the first one of a partition.
+    """By the forecasts, in any order, for each entry; `otherwise` counts for partitions that none is of, and
+    before a partition's first one where it tells of that by name: older forecasts may have been deleted.
 
     Raises UsageError for a record that is no forecast.
     """
@@ -58,4 +59,4 @@ def answered(config: Config, forecasts: Iterable[Record], otherwise: Sequence[In
             if takes_it(told.symbol):
                 one.add(source, offset, told.sent_time_ns, told.bundle.sha256)
                 break
-    return [one.table().or_else(other) for one, other in zip(seen, otherwise, strict=True)]
+    return [one.table().or_else(other, one.firsts()) for one, other in zip(seen, otherwise, strict=True)]

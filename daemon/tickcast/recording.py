@@ -95,7 +95,8 @@ def reading(config: Config, place: int | None, columns: tuple[str, ...]) -> Read
     """For the symbols and columns of the entry of `models` at `place`, the only one where that is None; with `columns`
     for these, of every symbol: no bundle is needed then.
 
-    Raises UsageError for both, ConfigurationError, BundleError where a manifest cannot be read, MissingExtraError without a library.
+    Raises UsageError for both, ConfigurationError, BundleError where a manifest cannot be read, MissingExtraError
+    without a library.
     """
     if columns:
         if place is not None:
@@ -163,7 +164,8 @@ def _blocks(reader: Topics, partition: Partition, held: OffsetRange, records: in
         kept = reader.held([partition])[partition].first
         if kept > first:  # what is deleted while it is asked for is left out by the broker without a word
             topic, number = partition
-            raise BrokerError(f"{topic}/{number}: retention has deleted offsets {first} to {kept - 1}: record them anew")
+            gone = f"offsets {first} to {kept - 1}"
+            raise BrokerError(f"{topic}/{number}: retention deleted {gone} before they were read: begin anew")
         yield from block
 
 

@@ -93,7 +93,8 @@ class TopicReader:
                 for record in records:
                     if record.offset < end:
                         yield _record(partition, record)
-            done = [source for source, end in left.items() if self._consumer.position(source) >= end]
+            with answering("reading"):
+                done = [source for source, end in left.items() if self._consumer.position(source) >= end]
             for source in done:  # the last offsets may be transaction markers, which no poll returns
                 del left[source]
             self._consumer.pause(*done)

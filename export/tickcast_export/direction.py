@@ -48,11 +48,11 @@ def tuned(forecast: Array, change: Array, spread: Array | None = None) -> Thresh
         return Thresholds(-math.inf, math.inf)
     wide = math.inf if spread is None else float(np.median(spread)) * (1 + ROUNDING)
     is_wide = np.zeros(len(forecast), np.bool_) if spread is None else spread > wide
-    found = {}
+    found = []
     for factor in FACTORS if is_wide.any() else FACTORS[:1]:
         agreed, low, high = _best_pair(forecast * np.where(is_wide, factor, 1.0), change)
-        found[agreed] = Thresholds(low, high, wide, factor)
-    return found[max(found)]
+        found.append((agreed, Thresholds(low, high, wide, factor)))
+    return max(found, key=lambda each: each[0])[1]  # of equals the smallest factor
 
 
 def columns(thresholds: Thresholds, forecast: Array, change: Array, spread: Array | None = None) -> Columns:

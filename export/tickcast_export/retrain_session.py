@@ -104,7 +104,7 @@ class Session:
                 moved_s, committed = time.monotonic(), found
             if time.monotonic() - moved_s > STALL_MAX_S:
                 raise BrokerError(f"the daemon has stood at {found:,} ticks for {STALL_MAX_S:g} s")
-            if not is_asked and is_enough():
+            if not is_asked and is_enough() and not is_played:  # one that has ended has given its number back
                 is_asked = True
                 os.kill(player.pid, signal.SIGINT)  # it waits until what it has sent is acknowledged
             time.sleep(LOOK_INTERVAL_S)

@@ -84,7 +84,9 @@ def _last_mids(since: Ticks, symbols: int) -> list[float | None]:
     """Each symbol's last mid, in price steps. Raises ValueError where a symbol has none."""
     if len(since.symbols) != symbols:
         raise ValueError(f"{len(since.symbols)} symbols before, {symbols} to go on")
-    places = [int(np.flatnonzero(since.symbol_ids == i)[-1]) for i in range(symbols)]
+    places = [np.flatnonzero(since.symbol_ids == i)[-1:] for i in range(symbols)]
+    if not all(place.size for place in places):
+        raise ValueError("no tick of some symbol to go on from")
     return [float(since.values[place, :2].mean()) / PRICE_STEP for place in places]
 
 

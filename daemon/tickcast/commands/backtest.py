@@ -114,13 +114,16 @@ def backtest(
     given = None if config is None else configuration.load(config)
     console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
     if from_topics:
-        mapped = event_time or symbol or symbol_name or sequence or map_
-        of_files = files or bundle_ or report or limit or mapped or engine == "ray" or allow_untrained_symbols
+        mapped = event_time or event_time_unit or symbol or symbol_name or sequence or map_
+        apart = engine == "ray" or workers or ray_address
+        of_files = files or bundle_ or report or limit or mapped or apart or allow_untrained_symbols
         if given is None or of_files:
             raise UsageError("--from-topics: with --config, not with FILE, --bundle and what else is about files")
         inference = {"provider": provider, "threads": threads or cpus, "batch_max": batch_max}
         backtest_run.of_topics(given, inference, in_force, bundles or (), from_time_ms, attention, out, console)
         return
+    if in_force != "answered" or bundles or from_time_ms is not None:
+        raise UsageError("--in-force, --bundles and --from-time-ms: only with --from-topics")
     if not files or bundle_ is None:
         raise UsageError("FILE and --bundle: which ticks, and who answers them; or --from-topics")
     if out.resolve() in {file.resolve() for file in files}:

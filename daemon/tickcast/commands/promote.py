@@ -56,7 +56,7 @@ def promote(
         topic = ControlTopic(reader, settings.promotion.control_topic)
         topic.read()
         between = promotion.contest(settings, model, topic.controls)
-        judged = None if back else _judged(between, reader, topic, horizon, wait_s)
+        judged = None if back else _judged(settings, between, reader, topic, horizon, wait_s)
         decided = _decided(between, judged, force, back)
         said = "; ".join(filter(None, (reason, judged.verdict.reason if judged is not None else "")))
         when, who = datetime.now(UTC), who or f"{getpass.getuser()}@{socket.gethostname()}"
@@ -80,14 +80,17 @@ def _check(settings: Config, force: bool, back: bool, reason: str, wait_s: float
         raise UsageError("--wait-s: for what? Neither --force nor --back asks for evidence")
 
 
-def _judged(between: Contest, reader: TopicReader, topic: ControlTopic, horizon: int | None, wait_s: float) -> Judged:
-    """What the topics say; asked again for up to `wait_s` until it suffices."""
+def _judged(
+    settings: Config, between: Contest, reader: TopicReader, topic: ControlTopic, horizon: int | None, wait_s: float
+) -> Judged:
+    """What the topics say; asked again for up to `wait_s` until it suffices, as long as it is about the same two."""
 
     def judge() -> Judged:
+        found = promotion.judge(between, reader, horizon)
         topic.read()
-        if topic.controls.get(between.key) != between.control:
-            raise UsageError("another switch was decided meanwhile: look at what is in force now")
-        return promotion.judge(between, reader, horizon)
+        if promotion.contest(settings, between.place, topic.controls) != between:
+            raise UsageError("meanwhile another switch was decided, or another bundle made the shadow: look again")
+        return found
 
     return promotion_wait.judged(judge, wait_s, SystemClock(), lambda why: typer.echo(f"waiting: {why}", err=True))
 
@@ -95,7 +98,10 @@ def _judged(between: Contest, reader: TopicReader, topic: ControlTopic, horizon:
 def _decided(between: Contest, judged: Judged | None, force: bool, back: bool) -> Decided:
     if back:
         if between.control is None or between.control.switches[-1].old != between.new:
-            raise UsageError(f"--back: {between.new} was not in force before: nothing to go back to")
+            raise UsageError(
+                f"--back: the shadow, {between.new}, is not what was in force before: put that into its place "
+                "(`tickcast shadow`) and use --force"
+            )
         return "back"
     if force:
         return "forced"
@@ -130,10 +136,10 @@ def _show(made: Decision, judged: Judged | None, as_json: bool) -> None:
         console.print(_table(judged.verdict))
     if made.evidence is not None:
         told = made.evidence
-        share = told.difference / told.old_loss if told.old_loss else 0.0
+        share = -told.difference / told.old_loss if told.old_loss else 0.0
         console.print(
             f"{told.scored:,} ticks scored: loss {told.old_loss:.6g} of the bundle in force, {told.new_loss:.6g} of "
-            f"the shadow ({share:+.2%} better)",
+            f"the shadow ({share:+.2%})",
             highlight=False,
             soft_wrap=True,
         )

@@ -45,10 +45,11 @@ def record(
     ] = None,
     columns: Annotated[
         str,
-        typer.Option(metavar="A,B,...", help="These columns of every symbol, where there is no bundle yet."),
+        typer.Option(metavar="A,B,...", help="These columns, of every symbol: no bundle is needed; not with --model."),
     ] = "",
     partial: Annotated[
-        bool, typer.Option("--partial", help="Also where retention may have taken the begin of the range.")
+        bool,
+        typer.Option("--partial", help="Also where retention may have taken the begin of the range (else: exit 1)."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what came of it as one JSON object.")] = False,
 ) -> None:
@@ -64,6 +65,8 @@ def record(
     from_ms, to_ms = (moments.epoch_ms(text, now) if text else None for text in (from_, to))
     if from_ms is not None and to_ms is not None and from_ms >= to_ms:
         raise UsageError(f"--from {from_} --to {to}: the range ends before it begins")
+    if to_ms is not None and to_ms > now.timestamp() * 1_000:
+        typer.echo(f"tickcast record: --to {to}: is yet to come: what is written after this is left out", err=True)
     using = recording.reading(settings, model, tuple(name for each in columns.split(",") if (name := each.strip())))
     console = Console(stderr=as_json) if sys.stdout.isatty() else Console(stderr=as_json, width=PIPED_WIDTH)
     with TopicReader(settings.kafka) as reader:
