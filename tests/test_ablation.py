@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ from tickcast.manifest import WindowRules
 
 pytest.importorskip("tensorflow", reason="the extra `export` is not installed")
 import tensorflow as tf
+from tickcast.errors import UsageError
 from tickcast_export import ablation, ablation_report, dataset, simulator
 from tickcast_export.ablation import NETWORKS, Plan
 from tickcast_export.dataset import Rows, Split
@@ -56,14 +58,16 @@ def test_an_interrupted_run_trains_only_what_is_missing_and_one_seed_is_whole_be
     ablation.run(plan, *market, tmp_path, Console(quiet=True), ManualClock())
     assert trained[:3] == [("linear", 4, 1), ("stacked", 4, 1), ("linear", 8, 1)]
     assert sorted(trained[:2] + trained[3:]) == sorted(plan.cells())
-    assert len(json.loads((tmp_path / "ablation.json").read_text())) == 8
+    assert len(json.loads((tmp_path / "ablation.json").read_text())["cells"]) == 8
+    with pytest.raises(UsageError, match="other steps"):
+        ablation.run(replace(plan, steps=9), *market, tmp_path, Console(quiet=True), ManualClock())
 
 
 def test_a_cell_is_trained_and_scored(market: tuple[Rows, Split], tmp_path: Path) -> None:
     plan = Plan(("linear",), (4, 8), (1,), steps=8)
     ablation.run(plan, *market, tmp_path, Console(quiet=True), ManualClock())
-    cells = json.loads((tmp_path / "ablation.json").read_text())
-    assert {key: cell["weights"] for key, cell in cells.items()} == {"linear/4/1/8": 330, "linear/8/1/8": 650}
+    cells = json.loads((tmp_path / "ablation.json").read_text())["cells"]
+    assert {key: cell["weights"] for key, cell in cells.items()} == {"linear/4/1": 330, "linear/8/1": 650}
     assert all(len(cell["below_persistence"]) == 10 and -1 <= cell["kappa"] <= 1 for cell in cells.values())
 
 
@@ -71,7 +75,7 @@ def test_the_table_and_the_picture_show_means_and_intervals() -> None:
     mean, half = ablation_report.interval([1.0, 2.0, 3.0])
     assert (mean, half) == (2.0, pytest.approx(4.30 / math.sqrt(3)))
     cells = {
-        f"{name}/{window}/{seed}/9": {"below_persistence": [0.1 + seed / 100, 0.05], "kappa": 0.3}
+        f"{name}/{window}/{seed}": {"below_persistence": [0.1 + seed / 100, 0.05], "kappa": 0.3}
         for name in ("linear", "additive")
         for window in (16, 64)
         for seed in (1, 2, 3)

@@ -6,7 +6,7 @@ from factories import manifest_with
 from pipelines import config_with
 from tickcast import audit, records
 from tickcast.clients import OffsetRange, Partition, Record
-from tickcast.errors import InvalidRecord, NonFiniteForecast
+from tickcast.errors import InvalidRecord, NonFiniteForecast, UsageError
 from tickcast.manifest import WindowRules
 
 INPUT, OTHER = Partition("ticks", 0), Partition("ticks", 1)
@@ -97,9 +97,12 @@ def test_only_the_first_ranges_are_told(monkeypatch):
     assert (account.missing, account.where) == (3, {"missing": [(4, 5)]})
 
 
-def test_an_output_record_that_names_no_source_is_an_error():
-    with pytest.raises(KeyError):
-        _account([msgspec.structs.replace(_forecast(3), headers=())], [])
+def test_an_output_record_that_names_no_source_is_an_error_that_says_where():
+    foreign = Record(Partition("forecasts", 3), 7, 0, b"A", b"{}", ())
+    with pytest.raises(UsageError, match="forecasts/3, offset 7: no record of a tickcast daemon"):
+        _account([foreign], [])
+    with pytest.raises(UsageError, match="forecasts/3, offset 7"):
+        _account([], [foreign])
 
 
 def test_the_total_is_the_sum_over_partitions():

@@ -179,9 +179,9 @@ def audit(
 ) -> dict[Partition, Account]:
     """The account of each partition of `audited`. `manifests` are of the configured bundles, in their order.
 
-    `ticks` begin `replay_records_max` offsets before each audited range, or at the oldest one kept. Raises KeyError or
-    ValueError for an output record whose headers name no source; where ticks may be skipped because of the clock also
-    msgspec.DecodeError for one that is no forecast.
+    `ticks` begin `replay_records_max` offsets before each audited range, or at the oldest one kept. Raises UsageError
+    that names an output record whose headers name no source; where ticks may be skipped because of the clock also for
+    one that is no forecast.
     """
     route = symbols.route(config.models, manifests)
     decoder = codec_routed.configured(config, manifests, route)
@@ -190,13 +190,15 @@ def audit(
     for record in ticks:
         partitions[record.partition].tick(record)
     for record in dead_letters:
-        source, offset = records.source_of(record.headers)
-        if source in partitions:
-            partitions[source].dead_letter(offset, dict(record.headers)[records.HEADER_REASON].decode())
+        with forecast_formats.taking_apart(record):
+            source, offset = records.source_of(record.headers)
+            if source in partitions:
+                partitions[source].dead_letter(offset, dict(record.headers)[records.HEADER_REASON].decode())
     for record in forecasts:
-        source, offset = records.source_of(record.headers)
-        if source in partitions:
-            partitions[source].forecast(offset, record.value)
+        with forecast_formats.taking_apart(record):
+            source, offset = records.source_of(record.headers)
+            if source in partitions:
+                partitions[source].forecast(offset, record.value)
     return {partition: one.account() for partition, one in partitions.items()}
 
 

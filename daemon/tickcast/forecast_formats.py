@@ -58,12 +58,12 @@ def decoder(config: Config, kind: Any = Forecast) -> Callable[[bytes], Any]:
 
 @contextmanager
 def taking_apart(record: Record) -> Iterator[None]:
-    """Around what takes a forecast out of `record`: UsageError that names the record, where it is of somebody else."""
+    """Around what takes `record` apart, of a topic that daemons write: UsageError that names one of somebody else."""
     try:
         yield
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         where = f"{record.partition.topic}/{record.partition.number}, offset {record.offset}"
-        raise UsageError(f"{where}: no forecast of a tickcast daemon: {error!r}") from error
+        raise UsageError(f"{where}: no record of a tickcast daemon: {error!r}") from error
 
 
 def _format(config: Config) -> ForecastFormat:

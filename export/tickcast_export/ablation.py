@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 import tensorflow as tf
@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from tickcast import tick_files, tick_options
 from tickcast.clock import Clock, SystemClock
+from tickcast.errors import UsageError
 from tickcast.manifest import WindowRules
 from tickcast.windows import NANOSECONDS
 
@@ -96,16 +97,23 @@ NETWORKS: dict[str, Callable[[int, int, FamilySettings], Network]] = {
 
 
 def run(plan: Plan, rows: Rows, split: Split, folder: Path, console: Console, clock: Clock) -> None:
-    """Train what is missing; after each cell all three files are as new."""
+    """Train what is missing; after each cell all three files are as new.
+
+    Raises UsageError where `folder` has what was found of other ticks or with other steps.
+    """
     path = folder / "ablation.json"
-    cells = json.loads(path.read_text("utf-8")) if path.exists() else {}
     examples, _ = examples_of(rows, split, max(plan.windows), HORIZONS)
+    asked: dict[str, Any] = {"learnt_from": examples.digest(split), "steps": plan.steps}
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {**asked, "cells": {}}
+    if any(found[name] != value for name, value in asked.items()):
+        raise UsageError(f"{path}: of other ticks, or with other steps: give another --out")
+    cells = found["cells"]
     for name, window, seed in plan.cells():
-        key = f"{name}/{window}/{seed}/{plan.steps}"
+        key = f"{name}/{window}/{seed}"
         if key not in cells:
             cells[key] = cell(name, window, seed, plan.steps, examples, split, clock)
             console.print(f"{key}: {cells[key]['below_persistence'][0]:.1%}, {cells[key]['seconds']:.0f} s")
-            _replace(path, json.dumps(cells, indent=1))
+            _replace(path, json.dumps(found, indent=1))
     for ending, content in ablation_report.documents(cells, HORIZONS).items():
         _replace(folder / f"ablation.{ending}", content)
 

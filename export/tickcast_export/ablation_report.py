@@ -11,7 +11,7 @@ from typing import Any
 
 from tickcast_export import svg
 
-Cells = Mapping[str, Mapping[str, Any]]  # "network/window/seed/steps" -> what was found
+Cells = Mapping[str, Mapping[str, Any]]  # "network/window/seed" -> what was found
 Found = dict[tuple[str, int], list[float]]  # network, window -> one value per seed
 
 # Student's t, two-sided 95 %, by the number of seeds; of more it is near enough a normal distribution's.
@@ -40,7 +40,7 @@ def by_cell(cells: Cells, value: Any) -> Found:
     """`value` of each cell, seeds together."""
     found: Found = defaultdict(list)
     for key, cell in cells.items():
-        network, window, _, _ = key.split("/")
+        network, window, _ = key.split("/")
         found[network, int(window)].append(value(cell))
     return dict(found)
 
