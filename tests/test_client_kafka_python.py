@@ -102,6 +102,27 @@ def test_what_nobody_answered_in_time_fails_at_close(
     assert not producer._sender.is_alive()
 
 
+def test_first_record_to_a_topic_that_was_asked_for_needs_no_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the cluster is silent: what is sent waits for it, in the producer."""
+    asked, absent = bench.topic(partitions=2), "no-such-topic"
+    client = bench.member(bench.topic()).client
+    assert (len(client.partitions_of(asked, 10)), client.partitions_of(absent, 10)) == (2, frozenset())
+    known = client._producer._cluster
+    until(lambda: known.partitions_for_topic(asked))
+    assert absent not in known._topics, "asking the producer could make it"
+
+    def silent(*_: object) -> None:
+        raise KafkaTimeoutError
+
+    monkeypatch.setattr(client._producer._producer, "_wait_on_metadata", silent)
+    heard: list[BrokerError | None] = []
+    client.send(asked, b"value", b"key", [], heard.append)
+    assert client.flush(10)
+    assert heard == [None]
+
+
 def test_settings_that_must_not_be_left_to_the_library(bench: Bench) -> None:
     config = bench.config("ticks")
     consumer, producer = consumer_settings(config, "me"), producer_settings(config, "me")

@@ -162,7 +162,10 @@ class KafkaPythonClient:
         return {Partition(*each): None if found[each] is None else found[each].offset for each in asked}
 
     def partitions_of(self, topic: str, timeout_s: float) -> frozenset[int]:
-        """See `Client`. Through a connection of its own: the consumer's question has no time limit."""
+        """See `Client`. Through a connection of its own: the consumer's question has no time limit.
+
+        From then on the producer knows the topic, too: its first record may come while the cluster is silent.
+        """
         timeout_ms = max(1, int(timeout_s * 1_000))
         settings = {
             "bootstrap_servers": self._config.bootstrap_servers.split(","),
@@ -177,6 +180,7 @@ class KafkaPythonClient:
             return frozenset()
         if error is not errors.NoError:
             raise refusal(f"partitions of {topic}", error())
+        self._producer.learn(topic)
         return frozenset(partition["partition_index"] for partition in description["partitions"])
 
     # -- producing and committing

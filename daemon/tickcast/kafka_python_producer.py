@@ -48,6 +48,10 @@ class Producer:
         self._heard = 0  # by the sender's
         self._answer = threading.Condition()
 
+    def learn(self, topic: str) -> None:
+        """Ask where the partitions of `topic` are, before there is anything to send; returns at once."""
+        self._sender.add_topic(topic)
+
     def send(
         self,
         topic: str,
