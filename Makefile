@@ -32,7 +32,7 @@ test: setup ## all tests, on the real broker too; JOBS=3 side by side, each with
 	$(BIN)/python -m pytest -n $(or $(JOBS),3) --dist loadfile --no-loadscope-reorder
 
 test-quick: setup ## the tests that need no broker, in under a minute
-	TICKCAST_TESTS=quick $(BIN)/python -m pytest -m 'not broker and not slow' -n $(or $(JOBS),2) --dist loadfile
+	TEST_EXTENT=quick $(BIN)/python -m pytest -m 'not broker and not slow' -n $(or $(JOBS),2) --dist loadfile
 
 check: setup ## style, types, known vulnerabilities of what is installed (where the package index names them)
 	$(BIN)/ruff check .
@@ -56,7 +56,7 @@ chaos: setup ## kill, stop and cut off daemons and broker under load, 25 minutes
 soak: setup ## half an hour under load, a million bad records, all examples of the tests; DURATION_S= RATE= CLIENT= DELIVERY=
 	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m chaos.soak
 	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m chaos.fuzz
-	@TICKCAST_TESTS=thorough $(BIN)/python -m pytest --timeout 1800 $$(grep -l '^from thorough import' tests/test_*.py)
+	@TEST_EXTENT=thorough $(BIN)/python -m pytest --timeout 1800 $$(grep -l '^from thorough import' tests/test_*.py)
 
 clean: ## remove what make made
 	rm -rf .venv .bench demo-out retrain-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

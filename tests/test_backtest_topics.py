@@ -260,7 +260,7 @@ def test_a_record_that_is_no_forecast_is_named():
         Record(Partition("forecasts", 1), 7, 0, None, b"{}", headers) for headers in ((), records.source_headers(P0, 3))
     ]
     for record in strange:
-        with pytest.raises(UsageError, match=r"forecasts/1, offset 7: no forecast"):
+        with pytest.raises(UsageError, match=r"forecasts/1, offset 7: no record"):
             in_force_topics.answered(config_of(), [record], [InForce({}, [Stretch(0, None, FIRST)])])
 
 
