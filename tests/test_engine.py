@@ -34,6 +34,7 @@ def _error(engine, found, wanted):
     return parity.errors(found, wanted, engine.bundle.manifest.target_scale).max()
 
 
+@pytest.mark.slow
 def test_runs_longer_than_a_batch_answer_every_window(engine, rows):
     wanted = engine.bundle.golden.forecast
     assert len(wanted) > 3 * BATCH_MAX

@@ -35,6 +35,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(providers.onnxruntime, "preload_dlls", lambda: None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("family", ["stacked", "additive", "seq2seq"])
 def test_the_way_of_a_gpu_fulfils_the_contract_of_providers(family):

@@ -83,10 +83,10 @@ class Cluster:
             found = admin.describe_configs(asked, config_filter="all")["topic"]
         return {name: str(found[name][key]["value"]) if found[name] else None for name in names}
 
-    def _admin_client(self, bootstrap_timeout_ms: int = BOOTSTRAP_TIMEOUT_MS) -> KafkaAdminClient:
+    def _admin_client(self, bootstrap_timeout_ms: int | None = None) -> KafkaAdminClient:
         settings = {
             "bootstrap_servers": self.bootstrap_servers,
-            "bootstrap_timeout_ms": bootstrap_timeout_ms,
+            "bootstrap_timeout_ms": bootstrap_timeout_ms or BOOTSTRAP_TIMEOUT_MS,
             **kafka_security.for_kafka_python(self._security),
         }
         return opened(KafkaAdminClient, settings)
