@@ -96,6 +96,11 @@ def _imported(tree: ast.AST) -> set[str]:
     return names
 
 
+def _nodes(kind):
+    """Every node of `kind` in all modules, with its module's path."""
+    return [(path, node) for path in MODULES for node in ast.walk(TREES[path]) if isinstance(node, kind)]
+
+
 def _public(tree: ast.Module) -> Iterator[tuple[str, Definition]]:
     """Public functions and classes of a module, and the classes' public methods that no base class documents."""
     for node in tree.body:
@@ -240,49 +245,45 @@ def test_every_file_that_a_document_names_is_there():
 # -- code
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_a_module_is_small_and_says_what_it_is(path):
-    assert ast.get_docstring(TREES[path])
-    assert len(path.read_text("utf-8").splitlines()) <= MODULE_LINES_MAX
+def test_modules_are_small_and_say_what_they_are():
+    assert [_name(path) for path in MODULES if not ast.get_docstring(TREES[path])] == []
+    lines = {_name(path): len(path.read_text("utf-8").splitlines()) for path in MODULES}
+    assert {name: count for name, count in lines.items() if count > MODULE_LINES_MAX} == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_functions_fit_a_screen(path):
+def test_functions_fit_a_screen():
     """A command's parameters are not counted: they are the table of its options."""
     lengths = {}
-    for node in ast.walk(TREES[path]):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0].lineno if path.parent.name == "commands" else node.lineno
-            lengths[node.name] = (node.end_lineno or 0) - first + 1
-    assert {name: lines for name, lines in lengths.items() if lines > FUNCTION_LINES_MAX} == {}
+    for path, node in _nodes(ast.FunctionDef | ast.AsyncFunctionDef):
+        first = node.body[0].lineno if path.parent.name == "commands" else node.lineno
+        lengths[_name(path), node.name] = (node.end_lineno or 0) - first + 1
+    assert {where: lines for where, lines in lengths.items() if lines > FUNCTION_LINES_MAX} == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_what_is_public_has_a_docstring(path):
-    assert [name for name, node in _public(TREES[path]) if not ast.get_docstring(node)] == []
+def test_what_is_public_has_a_docstring():
+    without = [(path, name) for path in MODULES for name, node in _public(TREES[path]) if not ast.get_docstring(node)]
+    assert without == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_nobody_catches_everything_and_goes_on(path):
-    for node in ast.walk(TREES[path]):
-        if isinstance(node, ast.ExceptHandler):
-            caught = "" if node.type is None else ast.unparse(node.type)
-            if not caught or re.search(r"\b(Base)?Exception\b", caught):
-                assert isinstance(node.body[-1], ast.Raise), f"line {node.lineno}: except {caught}"
+def test_nobody_catches_everything_and_goes_on():
+    for path, node in _nodes(ast.ExceptHandler):
+        caught = "" if node.type is None else ast.unparse(node.type)
+        if not caught or re.search(r"\b(Base)?Exception\b", caught):
+            assert isinstance(node.body[-1], ast.Raise), f"{path}:{node.lineno}: except {caught}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_only_the_command_line_prints(path):
-    calls = [node.func for node in ast.walk(TREES[path]) if isinstance(node, ast.Call)]
-    prints = [call.lineno for call in calls if isinstance(call, ast.Name) and call.id == "print"]
-    assert not prints or path == DAEMON / "cli.py"
+def test_only_the_command_line_prints():
+    calls = [(path, node) for path, node in _nodes(ast.Call) if isinstance(node.func, ast.Name)]
+    prints = [f"{path}:{node.lineno}" for path, node in calls if node.func.id == "print"]
+    assert [where for where in prints if not where.startswith(str(DAEMON / "cli.py"))] == []
 
 
-@pytest.mark.parametrize("path", sorted(DAEMON.rglob("*.py")), ids=_name)
-def test_production_imports_no_research_and_libraries_only_at_home(path):
-    imported = _imported(TREES[path])
-    assert imported & RESEARCH == set()
-    assert {library for library in imported & HOMES.keys() if path.stem not in HOMES[library]} == set()
+def test_production_imports_no_research_and_libraries_only_at_home():
+    for path in sorted(DAEMON.rglob("*.py")):
+        imported = _imported(TREES[path])
+        assert imported & RESEARCH == set(), path
+        strange = {library for library in imported & HOMES.keys() if path.stem not in HOMES[library]}
+        assert strange == set(), path
 
 
 @pytest.mark.parametrize("registry", SUITES)
