@@ -28,6 +28,7 @@ def _arrivals(rate: float, duration_s: float, seed: int = 1):
 # -- one daemon
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
 def test_one_tick_at_a_time_waits_as_an_m_d_1_queue_has_it(load):
     """Pollaczek-Khinchine for a constant service time: mean wait = load * service / (2 * (1 - load))."""

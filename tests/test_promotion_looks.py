@@ -24,6 +24,7 @@ def equal() -> list[NDArray[np.float64]]:
     return simulated(RUNS)
 
 
+@pytest.mark.slow
 def test_of_equal_models_at_most_one_in_twenty_is_promoted_over_all_looks(equal):
     verdicts = [verdict(run) for run in equal]
     assert sum(each.is_better for each in verdicts) <= 0.05 * RUNS
