@@ -260,8 +260,9 @@ def test_another_bundle_takes_nothing_and_begins_anew(members, cluster):
     assert anew(member) == {"other_bundle": 3}
 
 
-def test_after_a_reload_it_is_the_new_bundle_s_that_is_kept(members, cluster):
-    config, new = configured(), Engine(RULES, sha256="b" * 64)
+@pytest.mark.parametrize(("rules", "reason"), [(RULES, "other_bundle"), (WindowRules(window=5), "other_rules")])
+def test_after_a_reload_it_is_the_new_bundle_s_that_is_kept(members, cluster, rules, reason):
+    config, new = configured(), Engine(rules, sha256="b" * 64)
     member = members(cluster, config)
     member.turn(5)
     member.line.assembly.swap(models_of(config, new))
@@ -269,19 +270,7 @@ def test_after_a_reload_it_is_the_new_bundle_s_that_is_kept(members, cluster):
     member.finish()
     again = members(cluster, config, new)
     assert restored(again) == 1
-    assert anew(again) == {"other_bundle": 2}
-
-
-def test_after_a_reload_for_other_rules_all_of_it_is_kept_anew(members, cluster):
-    config, new = configured(), Engine(WindowRules(window=5), sha256="b" * 64)
-    member = members(cluster, config)
-    member.turn(5)
-    member.line.assembly.swap(models_of(config, new))
-    _append(cluster, "A", 10)
-    member.finish()
-    again = members(cluster, config, new)
-    assert restored(again) == 1
-    assert anew(again) == {"other_rules": 2}
+    assert anew(again) == {reason: 2}
 
 
 def test_for_other_rules_everything_begins_anew(members, cluster):
